@@ -1,0 +1,770 @@
+/* The node store of `ir/graph.py`: interned nodes, the common case of `apply`, and scalar operators.
+ *
+ * It is here and not in Python because one traced operation must cost a fraction of a microsecond
+ * (docs/notes/graph-in-c.md). Everything that is not the common case - promotion, folding,
+ * simplification, literals seen for the first time - is `apply_general` in graph.py.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONSTANT = 1, PLAIN = 2, STATEFUL = 4, EXTRA = 8 };
+
+typedef struct Node {
+    PyObject_VAR_HEAD
+    int64_t id;
+    uint64_t hash;
+    PyObject *op, *attr, *dtype, *shape;
+    PyObject *code; /* where in the user's program */
+    int instruction;
+    uint32_t flags;
+    uint64_t mark; /* the last walk that saw this node */
+    struct Node *args[];
+} Node;
+
+typedef struct {
+    PyObject_HEAD
+    Node *node;
+} Scalar;
+
+static PyTypeObject Node_Type;
+static PyTypeObject Scalar_Type;
+
+/* ------------------------------------------------------------------------ the intern table
+ * Open addressing over borrowed pointers: a node removes itself when it dies, so the table keeps
+ * nothing alive. `version` tells a probe that ran Python code (attr comparison) to start again. */
+
+static Node **table;
+static size_t table_size, table_used; /* used counts tombstones too */
+static uint64_t version, next_id, walk;
+#define TOMBSTONE ((Node *)1)
+
+static uint64_t mix(uint64_t h, uint64_t v) {
+    h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
+    return h * 0xff51afd7ed558ccdu;
+}
+
+static int table_resize(void) {
+    size_t live = 0, size = 8192;
+    for (size_t i = 0; i < table_size; i++) live += table[i] > TOMBSTONE;
+    while (size < live * 4) size *= 2;
+    Node **fresh = PyMem_RawCalloc(size, sizeof(Node *));
+    if (!fresh) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < table_size; i++) {
+        if (table[i] <= TOMBSTONE) continue;
+        size_t at = table[i]->hash & (size - 1);
+        while (fresh[at]) at = (at + 1) & (size - 1);
+        fresh[at] = table[i];
+    }
+    PyMem_RawFree(table);
+    table = fresh;
+    table_size = size;
+    table_used = live;
+    version++;
+    return 0;
+}
+
+static void table_remove(Node *node) {
+    size_t at = node->hash & (table_size - 1);
+    while (table[at] != node) {
+        if (!table[at]) return;
+        at = (at + 1) & (table_size - 1);
+    }
+    table[at] = TOMBSTONE;
+    version++;
+}
+
+/* ------------------------------------------------------------------------------------ nodes */
+
+static Node *dying; /* nodes that wait for their operands to be released, linked through mark */
+static int releasing;
+
+static void node_clear_fields(Node *self) {
+    Py_CLEAR(self->attr);
+    Py_CLEAR(self->op);
+    Py_CLEAR(self->dtype);
+    Py_CLEAR(self->shape);
+    Py_CLEAR(self->code);
+    for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) Py_CLEAR(self->args[i]);
+}
+
+/* Depth of a graph is unbounded, the C stack is not: operands that die are queued, not recursed. */
+static void node_dealloc(PyObject *object) {
+    Node *self = (Node *)object;
+    if (PyObject_GC_IsTracked(object)) PyObject_GC_UnTrack(object);
+    table_remove(self);
+    if (releasing) {
+        self->mark = (uint64_t)(uintptr_t)dying;
+        dying = self;
+        return;
+    }
+    releasing = 1;
+    for (;;) {
+        node_clear_fields(self);
+        PyObject_GC_Del(self);
+        if (!dying) break;
+        self = dying;
+        dying = (Node *)(uintptr_t)self->mark;
+    }
+    releasing = 0;
+}
+
+static int node_traverse(PyObject *object, visitproc visit, void *arg) {
+    Node *self = (Node *)object;
+    Py_VISIT(self->attr);
+    for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) Py_VISIT(self->args[i]);
+    return 0;
+}
+
+static int node_clear(PyObject *object) {
+    /* A cycle goes through a state's cell; dropping attr breaks it and leaves the operands valid. */
+    Py_CLEAR(((Node *)object)->attr);
+    return 0;
+}
+
+static PyObject *package; /* files below it are not the user's */
+
+static PyObject *user_frame(void) {
+    PyFrameObject *frame = PyEval_GetFrame();
+    Py_XINCREF(frame);
+    while (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        Py_ssize_t inside = package ? PyUnicode_Tailmatch(code->co_filename, package, 0, PY_SSIZE_T_MAX, -1) : 0;
+        Py_DECREF(code);
+        if (inside != 1) break;
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        if (!back) break;
+        Py_DECREF(frame);
+        frame = back;
+    }
+    return (PyObject *)frame;
+}
+
+static int same_attr(PyObject *a, PyObject *b) {
+    return a == b ? 1 : (a == Py_None || b == Py_None) ? 0 : PyObject_RichCompareBool(a, b, Py_EQ);
+}
+
+/* Return a new reference to the node with these fields, made now if there is none. */
+static Node *intern(PyObject *op, Node *const *args, Py_ssize_t count, PyObject *attr, PyObject *dtype, PyObject *shape,
+                    uint32_t flags) {
+    uint64_t hash = mix(mix(0, (uintptr_t)op), (uintptr_t)dtype);
+    for (Py_ssize_t i = 0; i < count; i++) hash = mix(hash, (uintptr_t)args[i]);
+    if (attr != Py_None) {
+        Py_hash_t h = PyObject_Hash(attr);
+        if (h == -1) return NULL;
+        hash = mix(hash, (uint64_t)h);
+    }
+    hash ^= hash >> 29;
+    if ((table_used + 1) * 2 > table_size && table_resize() < 0) return NULL;
+again:;
+    uint64_t seen = version;
+    size_t at = hash & (table_size - 1);
+    for (; table[at]; at = (at + 1) & (table_size - 1)) {
+        Node *node = table[at];
+        if (node == TOMBSTONE || node->hash != hash || node->op != op || node->dtype != dtype || Py_SIZE(node) != count)
+            continue;
+        int equal = 1;
+        for (Py_ssize_t i = 0; i < count; i++) equal &= node->args[i] == args[i];
+        if (!equal) continue;
+        Py_INCREF(node);
+        equal = same_attr(node->attr, attr);
+        if (equal == 1 && node->shape != shape) equal = PyObject_RichCompareBool(node->shape, shape, Py_EQ);
+        if (equal < 0) {
+            Py_DECREF(node);
+            return NULL;
+        }
+        if (equal) return node;
+        Py_DECREF(node);
+        if (version != seen) goto again;
+    }
+    Node *node = PyObject_GC_NewVar(Node, &Node_Type, count);
+    if (!node) return NULL;
+    if (version != seen) { /* the collector ran and freed nodes: `at` may be stale, but still ends in a gap */
+        at = hash & (table_size - 1);
+        while (table[at]) at = (at + 1) & (table_size - 1);
+    }
+    node->id = (int64_t)next_id++;
+    node->hash = hash;
+    node->op = Py_NewRef(op);
+    node->attr = Py_NewRef(attr);
+    node->dtype = Py_NewRef(dtype);
+    node->shape = Py_NewRef(shape);
+    node->mark = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        node->args[i] = (Node *)Py_NewRef(args[i]);
+        flags |= args[i]->flags & STATEFUL;
+    }
+    node->flags = flags;
+    PyFrameObject *frame = (PyFrameObject *)user_frame();
+    node->code = frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
+    node->instruction = frame ? PyFrame_GetLasti(frame) : 0;
+    Py_XDECREF(frame);
+    table[at] = node;
+    table_used++;
+    if (flags & STATEFUL) PyObject_GC_Track(node); /* only these can be part of a cycle */
+    return node;
+}
+
+static PyObject *node_args(PyObject *object, void *closure) {
+    (void)closure;
+    Node *self = (Node *)object;
+    PyObject *tuple = PyTuple_New(Py_SIZE(self));
+    for (Py_ssize_t i = 0; tuple && i < Py_SIZE(self); i++) PyTuple_SET_ITEM(tuple, i, Py_NewRef(self->args[i]));
+    return tuple;
+}
+
+static PyObject *node_where(PyObject *object, void *closure) {
+    (void)closure;
+    Node *self = (Node *)object;
+    return Py_BuildValue("Oi", self->code, self->instruction);
+}
+
+static PyObject *node_is_const(PyObject *object, void *closure) {
+    (void)closure;
+    return PyBool_FromLong((long)(((Node *)object)->flags & CONSTANT));
+}
+
+static PyObject *node_get(PyObject *object, void *offset) {
+    PyObject *field = *(PyObject **)((char *)object + (size_t)offset);
+    return Py_NewRef(field ? field : Py_None);
+}
+
+static PyObject *node_id(PyObject *object, void *closure) {
+    (void)closure;
+    return PyLong_FromLongLong(((Node *)object)->id);
+}
+
+static PyGetSetDef node_getset[] = {
+    {"args", node_args, NULL, "Operands, a tuple of nodes.", NULL},
+    {"where", node_where, NULL, "(code object, instruction) of the user's program.", NULL},
+    {"is_const", node_is_const, NULL, "Whether the value is known while compiling.", NULL},
+    {"op", node_get, NULL, "The row.", (void *)offsetof(Node, op)},
+    {"attr", node_get, NULL, "Parameters that are not nodes.", (void *)offsetof(Node, attr)},
+    {"dtype", node_get, NULL, "Element type.", (void *)offsetof(Node, dtype)},
+    {"shape", node_get, NULL, "Shape; () for a scalar.", (void *)offsetof(Node, shape)},
+    {"id", node_id, NULL, "Serial number; operands have smaller ones.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* ------------------------------------------------------------------------------------ apply */
+
+typedef struct {
+    PyObject *op, *types[3], *result;
+    uint32_t flags; /* SIMPLIFIES, COMMUTATIVE */
+} Rule;
+enum { SIMPLIFIES = 1, COMMUTATIVE = 2, RULES = 4096, LITERALS = 8192 };
+
+static Rule rules[RULES]; /* (row, operand types) that need no promotion; rows and dtypes live for ever */
+static PyObject *apply_general, *scalar_operand, *describe_unary, *literals, *empty_shape;
+
+static Rule *find_rule(PyObject *op, Node *const *args, Py_ssize_t count) {
+    uint64_t hash = mix(0, (uintptr_t)op);
+    for (Py_ssize_t i = 0; i < count; i++) hash = mix(hash, (uintptr_t)args[i]->dtype);
+    for (size_t at = (hash >> 20) & (RULES - 1); rules[at].op; at = (at + 1) & (RULES - 1)) {
+        int equal = rules[at].op == op;
+        for (Py_ssize_t i = 0; i < 3; i++) equal &= rules[at].types[i] == (i < count ? args[i]->dtype : NULL);
+        if (equal) return &rules[at];
+    }
+    return NULL;
+}
+
+static PyObject *remember_rule(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *op, *types, *result;
+    unsigned flags;
+    if (!PyArg_ParseTuple(arguments, "OO!OI", &op, &PyTuple_Type, &types, &result, &flags)) return NULL;
+    Py_ssize_t count = PyTuple_GET_SIZE(types);
+    if (count < 1 || count > 3) Py_RETURN_NONE;
+    uint64_t hash = mix(0, (uintptr_t)op);
+    for (Py_ssize_t i = 0; i < count; i++) hash = mix(hash, (uintptr_t)PyTuple_GET_ITEM(types, i));
+    size_t at = (hash >> 20) & (RULES - 1), tried = 0;
+    while (rules[at].op && tried++ < RULES / 2) at = (at + 1) & (RULES - 1);
+    if (rules[at].op) Py_RETURN_NONE; /* full: the general path still works */
+    for (Py_ssize_t i = 0; i < count; i++) rules[at].types[i] = Py_NewRef(PyTuple_GET_ITEM(types, i));
+    rules[at].result = Py_NewRef(result);
+    rules[at].flags = flags;
+    rules[at].op = Py_NewRef(op);
+    Py_RETURN_NONE;
+}
+
+static PyObject *float_types; /* frozenset of float dtypes */
+static PyObject *int_types;
+
+/* A literal beside a typed operand, seen before. Zeros are left out: their meaning depends on the trace. */
+static Node *known_literal(PyObject *number, PyObject *dtype) {
+    int is_float = PyFloat_CheckExact(number);
+    if (!is_float && !PyLong_CheckExact(number)) return NULL;
+    int fits = PySet_Contains(float_types, dtype) == 1 || (!is_float && PySet_Contains(int_types, dtype) == 1);
+    if (!fits || PyObject_IsTrue(number) != 1) return NULL;
+    PyObject *key = PyTuple_Pack(2, number, dtype);
+    if (!key) return NULL;
+    PyObject *node = PyDict_GetItemWithError(literals, key);
+    Py_DECREF(key);
+    return (Node *)node; /* borrowed */
+}
+
+static PyObject *remember_literal(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *number, *dtype, *node;
+    if (!PyArg_ParseTuple(arguments, "OOO!", &number, &dtype, &Node_Type, &node)) return NULL;
+    if (PyDict_GET_SIZE(literals) >= LITERALS) PyDict_Clear(literals);
+    PyObject *key = PyTuple_Pack(2, number, dtype);
+    if (!key || PyDict_SetItem(literals, key, node) < 0) {
+        Py_XDECREF(key);
+        return NULL;
+    }
+    Py_DECREF(key);
+    Py_RETURN_NONE;
+}
+
+static PyObject *apply_nodes(PyObject *op, PyObject *const *operands, Py_ssize_t count) {
+    Node *args[3];
+    if (count < 1 || count > 3) goto general;
+    PyObject *typed = NULL;
+    for (Py_ssize_t i = 0; i < count && !typed; i++)
+        if (Py_TYPE(operands[i]) == &Node_Type) typed = ((Node *)operands[i])->dtype;
+    if (!typed) goto general;
+    uint32_t constants = CONSTANT, special = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        args[i] = (Node *)operands[i];
+        if (Py_TYPE(operands[i]) != &Node_Type) {
+            args[i] = known_literal(operands[i], typed);
+            if (!args[i]) {
+                if (PyErr_Occurred()) return NULL;
+                goto general;
+            }
+        }
+        uint32_t flags = args[i]->flags;
+        constants &= flags;
+        special |= (flags & (CONSTANT | PLAIN)) == CONSTANT;
+        special |= i > 0 && args[i] == args[0];
+        if (args[i]->shape != args[0]->shape) goto general;
+    }
+    Rule *rule = find_rule(op, args, count);
+    if (!rule || constants || ((special || count == 1) && (rule->flags & SIMPLIFIES))) goto general;
+    if ((rule->flags & COMMUTATIVE) && args[0]->id > args[1]->id) {
+        Node *first = args[0];
+        args[0] = args[1];
+        args[1] = first;
+    }
+    return (PyObject *)intern(op, args, count, Py_None, rule->result, args[0]->shape, 0);
+general:;
+    PyObject *stack[8];
+    if (count > 7) {
+        PyErr_SetString(PyExc_TypeError, "apply takes at most 7 operands");
+        return NULL;
+    }
+    stack[0] = op;
+    for (Py_ssize_t i = 0; i < count; i++) stack[i + 1] = operands[i];
+    return PyObject_Vectorcall(apply_general, stack, (size_t)count + 1, NULL);
+}
+
+static PyObject *apply(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    if (count < 2) {
+        PyErr_SetString(PyExc_TypeError, "apply(op, *operands) needs a row and operands");
+        return NULL;
+    }
+    return apply_nodes(args[0], args + 1, count - 1);
+}
+
+static PyObject *intern_function(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    if (count != 6 || !PyTuple_Check(args[1]) || !PyTuple_Check(args[4])) {
+        PyErr_SetString(PyExc_TypeError, "intern(op, args, attr, dtype, shape, flags)");
+        return NULL;
+    }
+    Py_ssize_t operands = PyTuple_GET_SIZE(args[1]);
+    for (Py_ssize_t i = 0; i < operands; i++)
+        if (Py_TYPE(PyTuple_GET_ITEM(args[1], i)) != &Node_Type) {
+            PyErr_SetString(PyExc_TypeError, "operands must be nodes");
+            return NULL;
+        }
+    unsigned long flags = PyLong_AsUnsignedLong(args[5]);
+    if (flags == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+    PyObject *shape = PyTuple_GET_SIZE(args[4]) == 0 ? empty_shape : args[4];
+    return (PyObject *)intern(args[0], (Node **)&PyTuple_GET_ITEM(args[1], 0), operands, args[2], args[3], shape,
+                              (uint32_t)flags);
+}
+
+/* ---------------------------------------------------------------------------------- walking */
+
+static int by_id(const void *a, const void *b) {
+    int64_t x = (*(Node *const *)a)->id, y = (*(Node *const *)b)->id;
+    return (x > y) - (x < y);
+}
+
+typedef struct {
+    Node **items;
+    size_t count, capacity;
+} Stack;
+
+static int push(Stack *stack, PyObject *object) {
+    if (Py_TYPE(object) != &Node_Type) {
+        PyErr_SetString(PyExc_TypeError, "expected nodes");
+        return -1;
+    }
+    Node *node = (Node *)object;
+    if (node->mark == walk) return 0;
+    node->mark = walk;
+    if (stack->count == stack->capacity) {
+        size_t capacity = stack->capacity ? stack->capacity * 2 : 256;
+        Node **items = PyMem_Realloc(stack->items, capacity * sizeof(Node *));
+        if (!items) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        stack->items = items;
+        stack->capacity = capacity;
+    }
+    stack->items[stack->count++] = node;
+    return 0;
+}
+
+static int push_all(Stack *stack, PyObject *iterable) {
+    PyObject *items = PySequence_Fast(iterable, "expected a sequence of nodes");
+    if (!items) return -1;
+    int failed = 0;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items) && !failed; i++)
+        failed = push(stack, PySequence_Fast_GET_ITEM(items, i));
+    Py_DECREF(items);
+    return failed;
+}
+
+/* reachable(outputs, more): all nodes that outputs need, in order of id; more(node) gives what a
+ * state or loop needs beside its operands. The list doubles as the queue, so depth costs nothing. */
+static PyObject *reachable(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *outputs, *more;
+    if (!PyArg_ParseTuple(arguments, "OO", &outputs, &more)) return NULL;
+    Stack found = {NULL, 0, 0};
+    PyObject *list = NULL;
+    walk++;
+    if (push_all(&found, outputs) < 0) goto done;
+    for (size_t at = 0; at < found.count; at++) {
+        Node *node = found.items[at];
+        for (Py_ssize_t i = 0; i < Py_SIZE(node); i++)
+            if (push(&found, (PyObject *)node->args[i]) < 0) goto done;
+        if (node->flags & EXTRA) {
+            uint64_t mine = walk;
+            PyObject *extra = PyObject_CallOneArg(more, (PyObject *)node);
+            if (!extra) goto done;
+            walk = mine;
+            int failed = push_all(&found, extra);
+            Py_DECREF(extra);
+            if (failed) goto done;
+        }
+    }
+    qsort(found.items, found.count, sizeof(Node *), by_id);
+    list = PyList_New((Py_ssize_t)found.count);
+    for (size_t i = 0; list && i < found.count; i++) PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef(found.items[i]));
+done:
+    PyMem_Free(found.items);
+    return list;
+}
+
+/* ---------------------------------------------------------------------------------- scalars */
+
+static PyTypeObject *value_type; /* the public subclass of Scalar */
+
+static PyObject *wrap_node(PyObject *node) {
+    if (!node) return NULL;
+    if (Py_TYPE(node) != &Node_Type) return node; /* NotImplemented */
+    Scalar *scalar = (Scalar *)value_type->tp_alloc(value_type, 0);
+    if (!scalar) {
+        Py_DECREF(node);
+        return NULL;
+    }
+    scalar->node = (Node *)node;
+    return (PyObject *)scalar;
+}
+
+static PyObject *wrap(PyObject *module, PyObject *node) {
+    (void)module;
+    if (Py_TYPE(node) != &Node_Type) {
+        PyErr_SetString(PyExc_TypeError, "wrap takes a node");
+        return NULL;
+    }
+    return wrap_node(Py_NewRef(node));
+}
+
+/* Return a new reference to what apply takes, or NULL with no error where Python must try elsewhere. */
+static PyObject *operand_of(PyObject *object) {
+    if (PyObject_TypeCheck(object, &Scalar_Type)) return Py_XNewRef((PyObject *)((Scalar *)object)->node);
+    if (PyFloat_CheckExact(object) || PyLong_CheckExact(object) || PyBool_Check(object)) return Py_NewRef(object);
+    PyObject *found = PyObject_CallOneArg(scalar_operand, object);
+    if (found == Py_None) Py_CLEAR(found);
+    return found;
+}
+
+static PyObject *binary(PyObject *op, PyObject *a, PyObject *b) {
+    if (!op) Py_RETURN_NOTIMPLEMENTED;
+    PyObject *x = operand_of(a);
+    PyObject *y = x ? operand_of(b) : NULL;
+    PyObject *result = NULL;
+    if (x && y) {
+        PyObject *operands[2] = {x, y};
+        result = apply_nodes(op, operands, 2);
+    } else if (!PyErr_Occurred()) {
+        result = Py_NewRef(Py_NotImplemented);
+    }
+    Py_XDECREF(x);
+    Py_XDECREF(y);
+    return wrap_node(result);
+}
+
+static PyObject *unary(PyObject *op, PyObject *a) {
+    PyObject *operands[1] = {(PyObject *)((Scalar *)a)->node};
+    if (!op || !operands[0]) {
+        PyErr_SetString(PyExc_TypeError, "this traced value was not initialised");
+        return NULL;
+    }
+    return wrap_node(apply_nodes(op, operands, 1));
+}
+
+#define BINARY(name) \
+    static PyObject *op_##name; \
+    static PyObject *scalar_##name(PyObject *a, PyObject *b) { return binary(op_##name, a, b); }
+#define UNARY(name) \
+    static PyObject *op_##name; \
+    static PyObject *scalar_##name(PyObject *a) { return unary(op_##name, a); }
+
+BINARY(add)
+BINARY(sub)
+BINARY(mul)
+BINARY(truediv)
+BINARY(floordiv)
+BINARY(mod)
+BINARY(and)
+BINARY(or)
+BINARY(xor)
+BINARY(lshift)
+BINARY(rshift)
+UNARY(neg)
+UNARY(abs)
+UNARY(invert)
+static PyObject *op_lt, *op_le, *op_gt, *op_ge, *op_eq, *op_ne;
+
+static PyObject *scalar_compare(PyObject *a, PyObject *b, int which) {
+    PyObject *const ops[] = {op_lt, op_le, op_eq, op_ne, op_gt, op_ge}; /* order of Py_LT .. Py_GE */
+    return binary(ops[which], a, b);
+}
+
+static const struct {
+    const char *name;
+    PyObject **slot;
+} operators[] = {
+    {"add", &op_add}, {"sub", &op_sub}, {"mul", &op_mul}, {"truediv", &op_truediv}, {"floordiv", &op_floordiv},
+    {"mod", &op_mod}, {"and", &op_and}, {"or", &op_or}, {"xor", &op_xor}, {"lshift", &op_lshift},
+    {"rshift", &op_rshift}, {"neg", &op_neg}, {"abs", &op_abs}, {"invert", &op_invert}, {"lt", &op_lt},
+    {"le", &op_le}, {"gt", &op_gt}, {"ge", &op_ge}, {"eq", &op_eq}, {"ne", &op_ne},
+};
+
+static void scalar_dealloc(PyObject *object) {
+    Py_XDECREF(((Scalar *)object)->node);
+    Py_TYPE(object)->tp_free(object); /* a subclass's own dealloc releases its type */
+}
+
+static Py_hash_t scalar_hash(PyObject *object) {
+    Node *node = ((Scalar *)object)->node;
+    return node ? (Py_hash_t)node->id : 0;
+}
+
+static PyObject *scalar_get_node(PyObject *object, void *closure) {
+    (void)closure;
+    Node *node = ((Scalar *)object)->node;
+    if (!node) {
+        PyErr_SetString(PyExc_AttributeError, "this traced value was not initialised");
+        return NULL;
+    }
+    return Py_NewRef((PyObject *)node);
+}
+
+static int scalar_set_node(PyObject *object, PyObject *node, void *closure) {
+    (void)closure;
+    if (!node || Py_TYPE(node) != &Node_Type) {
+        PyErr_SetString(PyExc_TypeError, "node must be a Node");
+        return -1;
+    }
+    Py_XSETREF(((Scalar *)object)->node, (Node *)Py_NewRef(node));
+    return 0;
+}
+
+static PyGetSetDef scalar_getset[] = {
+    {"node", scalar_get_node, scalar_set_node, "The node of the graph.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyNumberMethods scalar_number = {
+    .nb_add = scalar_add, .nb_subtract = scalar_sub, .nb_multiply = scalar_mul, .nb_true_divide = scalar_truediv,
+    .nb_floor_divide = scalar_floordiv, .nb_remainder = scalar_mod, .nb_and = scalar_and, .nb_or = scalar_or,
+    .nb_xor = scalar_xor, .nb_lshift = scalar_lshift, .nb_rshift = scalar_rshift, .nb_negative = scalar_neg,
+    .nb_absolute = scalar_abs, .nb_invert = scalar_invert,
+};
+
+static PyTypeObject Scalar_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "hotloop._graph.Scalar",
+    .tp_doc = "Base of the traced scalar: its operators, in C.",
+    .tp_basicsize = sizeof(Scalar),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_dealloc = scalar_dealloc,
+    .tp_new = PyType_GenericNew,
+    .tp_hash = scalar_hash,
+    .tp_richcompare = scalar_compare,
+    .tp_as_number = &scalar_number,
+    .tp_getset = scalar_getset,
+};
+
+static PyObject *node_binary(PyObject *op, PyObject *a, PyObject *b) {
+    PyObject *operands[2] = {a, b};
+    if (!op) Py_RETURN_NOTIMPLEMENTED;
+    return apply_nodes(op, operands, 2);
+}
+
+static PyObject *node_unary(PyObject *op, PyObject *a) {
+    if (!op) Py_RETURN_NOTIMPLEMENTED;
+    return apply_nodes(op, &a, 1);
+}
+
+#define NODE_BINARY(name) \
+    static PyObject *node_##name(PyObject *a, PyObject *b) { return node_binary(op_##name, a, b); }
+#define NODE_UNARY(name) \
+    static PyObject *node_##name(PyObject *a) { return node_unary(op_##name, a); }
+NODE_BINARY(add)
+NODE_BINARY(sub)
+NODE_BINARY(mul)
+NODE_BINARY(truediv)
+NODE_BINARY(floordiv)
+NODE_BINARY(mod)
+NODE_BINARY(and)
+NODE_BINARY(or)
+NODE_BINARY(xor)
+NODE_BINARY(lshift)
+NODE_BINARY(rshift)
+NODE_UNARY(neg)
+NODE_UNARY(abs)
+NODE_UNARY(invert)
+
+static PyNumberMethods node_number = {
+    .nb_add = node_add, .nb_subtract = node_sub, .nb_multiply = node_mul, .nb_true_divide = node_truediv,
+    .nb_floor_divide = node_floordiv, .nb_remainder = node_mod, .nb_and = node_and, .nb_or = node_or,
+    .nb_xor = node_xor, .nb_lshift = node_lshift, .nb_rshift = node_rshift, .nb_negative = node_neg,
+    .nb_absolute = node_abs, .nb_invert = node_invert,
+};
+
+/* Orderings build nodes; == and != stay identity, so that nodes can be keys and members. */
+static PyObject *node_compare(PyObject *a, PyObject *b, int which) {
+    PyObject *const ops[] = {op_lt, op_le, NULL, NULL, op_gt, op_ge};
+    return node_binary(ops[which], a, b);
+}
+
+static Py_hash_t node_hash(PyObject *object) { return (Py_hash_t)((Node *)object)->id; }
+
+static PyObject *node_repr(PyObject *object) {
+    if (!describe_unary) return PyUnicode_FromFormat("%%%lld", (long long)((Node *)object)->id);
+    return PyObject_CallOneArg(describe_unary, object);
+}
+
+static PyTypeObject Node_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "hotloop._graph.Node",
+    .tp_doc = "One value of a program: an operation on other nodes. Immutable and interned.",
+    .tp_basicsize = offsetof(Node, args),
+    .tp_itemsize = sizeof(Node *),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = node_dealloc,
+    .tp_traverse = node_traverse,
+    .tp_clear = node_clear,
+    .tp_hash = node_hash,
+    .tp_richcompare = node_compare,
+    .tp_repr = node_repr,
+    .tp_as_number = &node_number,
+    .tp_getset = node_getset,
+};
+
+/* ----------------------------------------------------------------------------------- module */
+
+/* configure(package, apply_general, scalar_operand, repr, floats, ints): what Python provides */
+static PyObject *configure(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *fields[6];
+    if (!PyArg_ParseTuple(arguments, "UOOOO!O!", &fields[0], &fields[1], &fields[2], &fields[3], &PyFrozenSet_Type,
+                          &fields[4], &PyFrozenSet_Type, &fields[5]))
+        return NULL;
+    PyObject **const slots[6] = {&package, &apply_general, &scalar_operand, &describe_unary, &float_types, &int_types};
+    for (int i = 0; i < 6; i++) Py_XSETREF(*slots[i], Py_NewRef(fields[i]));
+    Py_RETURN_NONE;
+}
+
+static PyObject *set_operator(PyObject *module, PyObject *arguments) {
+    (void)module;
+    const char *name;
+    PyObject *op;
+    if (!PyArg_ParseTuple(arguments, "sO", &name, &op)) return NULL;
+    for (size_t i = 0; i < sizeof operators / sizeof operators[0]; i++)
+        if (!strcmp(name, operators[i].name)) {
+            Py_XSETREF(*operators[i].slot, Py_NewRef(op));
+            Py_RETURN_NONE;
+        }
+    PyErr_Format(PyExc_ValueError, "%s is not an operator of Python", name);
+    return NULL;
+}
+
+static PyObject *set_value_type(PyObject *module, PyObject *type) {
+    (void)module;
+    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, &Scalar_Type)) {
+        PyErr_SetString(PyExc_TypeError, "the value type must derive from Scalar");
+        return NULL;
+    }
+    Py_XSETREF(value_type, (PyTypeObject *)Py_NewRef(type));
+    Py_RETURN_NONE;
+}
+
+static PyObject *table_count(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    size_t live = 0;
+    for (size_t i = 0; i < table_size; i++) live += table[i] > TOMBSTONE;
+    return PyLong_FromSize_t(live);
+}
+
+static PyMethodDef methods[] = {
+    {"apply", (PyCFunction)(void (*)(void))apply, METH_FASTCALL, "apply(op, *operands) -> Node"},
+    {"intern", (PyCFunction)(void (*)(void))intern_function, METH_FASTCALL,
+     "intern(op, args, attr, dtype, shape, flags) -> Node"},
+    {"reachable", reachable, METH_VARARGS, "reachable(outputs, more) -> list of nodes in order of id"},
+    {"wrap", wrap, METH_O, "wrap(node) -> value"},
+    {"remember_rule", remember_rule, METH_VARARGS, "remember_rule(op, types, result, flags)"},
+    {"remember_literal", remember_literal, METH_VARARGS, "remember_literal(number, dtype, node)"},
+    {"configure", configure, METH_VARARGS, "configure(package, apply_general, scalar_operand, repr, floats, ints)"},
+    {"set_operator", set_operator, METH_VARARGS, "set_operator(name, op)"},
+    {"set_value_type", set_value_type, METH_O, "set_value_type(type)"},
+    {"table_count", table_count, METH_NOARGS, "Number of living nodes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "hotloop._graph", .m_doc = "Interned nodes and scalar operators.", .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__graph(void);
+PyMODINIT_FUNC PyInit__graph(void) {
+    literals = PyDict_New();
+    empty_shape = PyTuple_New(0);
+    if (!literals || !empty_shape || table_resize() < 0) return NULL;
+    if (PyType_Ready(&Node_Type) < 0 || PyType_Ready(&Scalar_Type) < 0) return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (!module) return NULL;
+    if (PyModule_AddObjectRef(module, "Node", (PyObject *)&Node_Type) < 0 ||
+        PyModule_AddObjectRef(module, "Scalar", (PyObject *)&Scalar_Type) < 0)
+        return NULL;
+    PyModule_AddIntConstant(module, "CONSTANT", CONSTANT);
+    PyModule_AddIntConstant(module, "PLAIN", PLAIN);
+    PyModule_AddIntConstant(module, "STATEFUL", STATEFUL);
+    PyModule_AddIntConstant(module, "EXTRA", EXTRA);
+    return module;
+}

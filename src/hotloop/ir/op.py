@@ -1,0 +1,200 @@
+"""`Op`: one operation of the language, declared once, as a row in `ops/`; and its type rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hotloop.dtypes import COMPUTE, FLOATS, INTS, DType, bool_, float32, float64, int32, promote
+
+Types = tuple[DType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRule:
+    """Which operand types a row takes, and which type it returns.
+
+    `resolve` maps the given operand types to (operand types after promotion, result type), or None
+    where no rule applies. `overloads` lists every case that stencils exist for.
+    """
+
+    resolve: Callable[[Types], tuple[Types, DType] | None]
+    overloads: tuple[tuple[Types, DType], ...]
+
+
+def _joint(types: Types) -> DType:
+    joint = types[0]
+    for dtype in types[1:]:
+        joint = promote(joint, dtype)
+    return joint
+
+
+def same(arity: int, allowed: Types, lift: DType) -> TypeRule:
+    """All operands and the result have one type of `allowed`; lesser types are lifted to `lift`."""
+
+    def resolve(types: Types) -> tuple[Types, DType] | None:
+        joint = _joint(types)
+        if joint not in allowed:
+            if joint.rank > lift.rank and joint.rank > max(a.rank for a in allowed):
+                return None
+            joint = promote(joint, lift)
+        return (joint,) * arity, joint
+
+    return TypeRule(resolve, tuple(((dtype,) * arity, dtype) for dtype in allowed))
+
+
+def arithmetic(arity: int) -> TypeRule:
+    """Numbers in, the same number type out; bool counts as int32."""
+    return same(arity, (*INTS, *FLOATS), int32)
+
+
+def floating(arity: int) -> TypeRule:
+    """Floats in, the same float type out; int32 and bool become float32, int64 becomes float64."""
+    return same(arity, FLOATS, float32)
+
+
+def integral(arity: int) -> TypeRule:
+    """Integers in, the same integer type out; bool counts as int32; floats are refused."""
+    return same(arity, INTS, int32)
+
+
+def bitwise(arity: int) -> TypeRule:
+    """Integers or bools in, the same type out; floats are refused."""
+    return same(arity, (bool_, *INTS), int32)
+
+
+def comparison(allowed: Types = COMPUTE) -> TypeRule:
+    """Two values of one type in, bool out."""
+    rule = same(2, allowed, int32)
+
+    def resolve(types: Types) -> tuple[Types, DType] | None:
+        found = rule.resolve(types)
+        return found and (found[0], bool_)
+
+    return TypeRule(resolve, tuple(((dtype, dtype), bool_) for dtype in allowed))
+
+
+def logical(arity: int) -> TypeRule:
+    """Bools in, bool out; numbers are compared with zero first by the caller."""
+    return TypeRule(
+        lambda types: ((bool_,) * arity, bool_) if all(t is bool_ for t in types) else None,
+        (((bool_,) * arity, bool_),),
+    )
+
+
+def predicate() -> TypeRule:
+    """One float in, bool out."""
+    rule = floating(1)
+
+    def resolve(types: Types) -> tuple[Types, DType] | None:
+        found = rule.resolve(types)
+        return found and (found[0], bool_)
+
+    return TypeRule(resolve, tuple(((dtype,), bool_) for dtype in FLOATS))
+
+
+def choice() -> TypeRule:
+    """A bool and two values of one type in, that type out."""
+
+    def resolve(types: Types) -> tuple[Types, DType] | None:
+        if types[0] is not bool_:
+            return None
+        joint = promote(types[1], types[2])
+        return (bool_, joint, joint), joint
+
+    return TypeRule(resolve, tuple(((bool_, dtype, dtype), dtype) for dtype in COMPUTE))
+
+
+def conversion(target: DType) -> TypeRule:
+    """Any type in, `target` out."""
+    return TypeRule(
+        lambda types: (types, target),
+        tuple(((dtype,), target) for dtype in COMPUTE if dtype is not target),
+    )
+
+
+def truediv() -> TypeRule:
+    """Floats in and out; two integers divide as floats: int32 in float32, int64 in float64."""
+    return floating(2)
+
+
+def untyped() -> TypeRule:
+    """The row's builder states the type (array, structure and memory rows)."""
+    return TypeRule(lambda types: None, ())
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Op:
+    """One operation: type rule, meaning, C text, derivative, algebra, accuracy, test domain.
+
+    A row has `c` (a target can write it) or `lower` (it becomes rows that have `c`), never both.
+    Fields, in the order in which rows give them:
+
+    name      unique; C stencils, listings and `hotloop.<name>` are called so
+    types     the type rule
+    numpy     meaning on NumPy arrays of the promoted types: the oracle. Array rows get their
+              parameters as keyword arguments. Integer results wrap.
+    c         C expression of {x}, {y}, {z}, with {t} the short name of the operand type (f32),
+              {ctype} its C type; or a mapping from dtype kind ("int", "float", "bool") to such texts
+    lower     for array rows: the same function on object arrays of scalar nodes; `unroll` calls it
+    vjp       (g, out, *operands) -> one gradient per operand, None where it is zero everywhere
+    jvp       (out, operands, tangents) -> tangent; only rows that are linear or have no vjp need it
+    simplify  (*operands) -> simpler node or None; called before a node is made
+    fast      the same, for identities that change the last bits; used under fast=True only
+    operator  Python's special method name without underscores ("add"), for Node and value
+    commutative  operands may be swapped without changing a bit
+    divides   the second operand is a divisor: a constant zero over a constant is refused
+    public    exported as hotloop.<name> and as a method of value
+    domain    what tests sample for each operand, beside special values
+    ulp       allowed distance from `numpy` on any target, per float32 and float64
+    doc       one line
+    """
+
+    name: str
+    types: TypeRule
+    numpy: Callable[..., Any]  # Any: scalars and arrays of every type
+    c: str | Mapping[str, str] | None = None
+    lower: Callable[..., Any] | None = None
+    vjp: Callable[..., tuple[Any, ...]] | None = None
+    simplify: Callable[..., Any] | None = None
+    fast: Callable[..., Any] | None = None
+    operator: str | None = None
+    commutative: bool = False
+    divides: bool = False
+    public: bool = False
+    domain: tuple[tuple[float, float], ...] = ()
+    ulp: tuple[float, float] = (0.0, 0.0)
+    doc: str = ""
+    resolved: dict[Types, tuple[Types, DType] | None] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.name in REGISTRY:
+            raise ValueError(f"operation {self.name!r} is declared twice")
+        REGISTRY[self.name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def arity(self) -> int:
+        """Number of operands of a row that has stencils."""
+        return len(self.types.overloads[0][0])
+
+    def resolve(self, types: Types) -> tuple[Types, DType] | None:
+        """Return (promoted operand types, result type) or None; remembered per operand types."""
+        try:
+            return self.resolved[types]
+        except KeyError:
+            found = self.resolved[types] = self.types.resolve(types)
+            return found
+
+    def c_text(self, types: Types) -> str:
+        """Return the C text for operands of these types."""
+        if isinstance(self.c, str):
+            return self.c
+        assert self.c is not None, f"{self.name} has no C text"
+        return self.c[types[-1].kind]

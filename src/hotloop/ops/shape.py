@@ -1,0 +1,341 @@
+"""Array rows: movement, reductions and products of N-d arrays, and the builders that check shapes.
+
+Each row's `lower` is its meaning: one function that works on numeric arrays (the oracle) and on
+object arrays of scalar nodes (`unroll`), so both are the same order of the same operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hotloop.dtypes import DType, bool_, int32, promote
+from hotloop.errors import ShapeError
+from hotloop.ir.graph import Node, Shape, constant, convert, structure, user_line
+from hotloop.ir.op import Op, untyped
+from hotloop.ops.algebra import call
+
+Array = np.ndarray[Any, Any]
+
+LANES = 32  # partial sums of every reduction, whatever the hardware: 4 registers of 8 float32
+
+
+class Index:
+    """A static index: for each element of the result, the flat position of its source."""
+
+    __slots__ = ("_key", "flat", "shape")
+
+    def __init__(self, flat: Array) -> None:
+        self.flat = np.ascontiguousarray(flat, np.int64)
+        self.shape: Shape = flat.shape
+        self._key = (self.shape, self.flat.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Index) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"Index{list(self.shape)}"
+
+
+# ----------------------------------------------------------------------------------- the meanings
+
+
+def fold_halves(x: Array, combine: Callable[[Array, Array], Array]) -> Array:
+    """Reduce axis 0 in the one fixed order of hotloop: LANES partial results, then halves.
+
+    Element i goes to partial result i mod LANES, in ascending order; then the upper half of the
+    partial results is combined into the lower until one is left. Error of a float sum: below
+    (n / 32 + 5) eps times the sum of magnitudes.
+    """
+    count = min(len(x), LANES)
+    partial = x[:count]
+    for start in range(count, len(x), LANES):
+        block = x[start : start + LANES]
+        joined = combine(partial[: len(block)], block)
+        partial = joined if len(block) == count else np.concatenate([joined, partial[len(block) :]])
+    while len(partial) > 1:
+        half = 1 << (len(partial) - 1).bit_length() - 1
+        upper = partial[half:]
+        joined = combine(partial[: len(upper)], upper)
+        partial = np.concatenate([joined, partial[len(upper) : half]])
+    return partial[0]
+
+
+def _fold_axes(x: Array, axes: tuple[int, ...], combine: Callable[[Array, Array], Array]) -> Array:
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    moved = x.transpose([*axes, *kept]).reshape(-1, *[x.shape[axis] for axis in kept])
+    return np.asarray(fold_halves(moved, combine))
+
+
+def _elementwise(name: str) -> Callable[[Array, Array], Array]:
+    """Return a binary row as a function of two arrays: of nodes, or of numbers."""
+
+    def combine(x: Array, y: Array) -> Array:
+        if x.dtype == object:
+            x, y = np.broadcast_arrays(x, y)
+            pairs = zip(x.flat, y.flat, strict=True)
+            return _objects([call(name, a, b) for a, b in pairs], x.shape)
+        from hotloop.ir.op import REGISTRY
+
+        with np.errstate(all="ignore"):
+            return np.asarray(REGISTRY[name].numpy(x, y)).astype(np.result_type(x, y), copy=False)
+
+    return combine
+
+
+def _objects(items: Sequence[Any], shape: Shape) -> Array:
+    array = np.empty(math.prod(shape), object)
+    array[:] = items
+    return array.reshape(shape)
+
+
+def _sum(x: Array, axes: tuple[int, ...]) -> Array:
+    return _fold_axes(x, axes, _elementwise("add"))
+
+
+def _prod(x: Array, axes: tuple[int, ...]) -> Array:
+    return _fold_axes(x, axes, _elementwise("mul"))
+
+
+def _min(x: Array, axes: tuple[int, ...]) -> Array:
+    return _fold_axes(x, axes, _elementwise("minimum"))
+
+
+def _max(x: Array, axes: tuple[int, ...]) -> Array:
+    return _fold_axes(x, axes, _elementwise("maximum"))
+
+
+def _any(x: Array, axes: tuple[int, ...]) -> Array:
+    return _fold_axes(x, axes, _elementwise("or"))
+
+
+def _all(x: Array, axes: tuple[int, ...]) -> Array:
+    return _fold_axes(x, axes, _elementwise("and"))
+
+
+def _matmul(x: Array, y: Array) -> Array:
+    rows = x if x.ndim > 1 else x[None, :]
+    columns = y if y.ndim > 1 else y[:, None]
+    # products[k, ..., i, j] = rows[..., i, k] * columns[..., k, j], summed over k in the fixed order
+    left = np.moveaxis(rows, -1, 0)[..., None]
+    right = np.moveaxis(columns, -2, 0)[..., None, :]
+    product = fold_halves(_elementwise("mul")(left, right), _elementwise("add"))
+    product = product if y.ndim > 1 else product[..., 0]
+    return product if x.ndim > 1 else (product[..., 0, :] if y.ndim > 1 else product[..., 0])
+
+
+def _pack(*items: Any, shape: Shape) -> Array:
+    if isinstance(items[0], np.ndarray) and items[0].dtype != object:
+        return np.array(items).reshape(shape)
+    return _objects([item.item() if isinstance(item, np.ndarray) else item for item in items], shape)
+
+
+def _take(x: Array, index: Index) -> Array:
+    return np.asarray(x.reshape(-1)[index.flat])
+
+
+def _spread(x: Array, index: Index, shape: Shape) -> Array:
+    """Add each element into its place of an array of zeros: the reverse of take."""
+    if x.dtype != object:
+        out = np.zeros(math.prod(shape), x.dtype)
+        np.add.at(out, index.flat.reshape(-1), x.reshape(-1))
+        return out.reshape(shape)
+    places: list[Any] = [None] * math.prod(shape)
+    for place, item in zip(index.flat.flat, x.flat, strict=True):
+        places[place] = item if places[place] is None else places[place] + item
+    zero = constant(0, x.flat[0].dtype, structural=True) if x.size else None
+    return _objects([zero if place is None else place for place in places], shape)
+
+
+# ------------------------------------------------------------------------------------------- rows
+
+
+def _row(name: str, lower: Callable[..., Array], vjp: Callable[..., tuple[Any, ...]] | None, doc: str, **fields: Any) -> Op:
+    return Op(name, untyped(), lower, lower=lower, vjp=vjp, doc=doc, **fields)
+
+
+def _same_shape(x: Node, shape: Shape) -> Node | None:
+    return x if x.shape == shape else None
+
+
+broadcast: Op = _row(
+    "broadcast", lambda x, shape: np.broadcast_to(x, shape), lambda g, out, x, shape: (sum_to(g, x.shape),),
+    "Repeat along new or length-1 axes.", simplify=_same_shape,
+)
+reshape: Op = _row(
+    "reshape", lambda x, shape: np.reshape(x, shape), lambda g, out, x, shape: (reshape_to(g, x.shape),),
+    "The same elements in another shape.", simplify=_same_shape,
+)
+transpose: Op = _row(
+    "transpose", lambda x, axes: np.transpose(x, axes),
+    lambda g, out, x, axes: (transpose_by(g, tuple(int(i) for i in np.argsort(axes))),), "Permute the axes.",
+)
+pack: Op = _row(
+    "pack", _pack, lambda g, out, *items, shape: tuple(element(g, i) for i in range(len(items))),
+    "An array of scalars.",
+)
+take: Op = _row(
+    "take", _take, lambda g, out, x, index: (spread_by(g, index, x.shape),), "Elements at static places.",
+    simplify=lambda x, index: _take_of_pack(x, index),
+)
+spread: Op = _row(
+    "spread", _spread, lambda g, out, x, index, shape: (take_by(g, index),), "Add elements into static places of zeros.",
+)
+concat: Op = _row(
+    "concat", lambda *xs, axis: np.concatenate(xs, axis), lambda g, out, *xs, axis: _concat_gradient(g, xs, axis),
+    "Join along an axis.",
+)
+sum_: Op = _row("sum", _sum, lambda g, out, x, axes: (_along(g, x, axes),), "Sum over axes, in the fixed order.")
+prod: Op = _row(
+    "prod", _prod, lambda g, out, x, axes: (_along(apply_named("mul", g, out), x, axes) / x,), "Product over axes, in the fixed order."
+)
+amin: Op = _row("amin", _min, lambda g, out, x, axes: (_to_extremum(g, out, x, axes),), "Smallest over axes; NaN wins.")
+amax: Op = _row("amax", _max, lambda g, out, x, axes: (_to_extremum(g, out, x, axes),), "Largest over axes; NaN wins.")
+any_: Op = _row("any", _any, lambda g, out, x, axes: (None,), "Whether any bool over axes holds.")
+all_: Op = _row("all", _all, lambda g, out, x, axes: (None,), "Whether all bools over axes hold.")
+matmul: Op = _row("matmul", _matmul, lambda g, out, x, y: _matmul_gradient(g, x, y), "Matrix product as NumPy's @, sums in the fixed order.")
+
+
+def apply_named(name: str, *operands: Any) -> Node:
+    """Apply a scalar row by name."""
+    return call(name, *operands)
+
+
+def _take_of_pack(x: Node, index: Index) -> Node | None:
+    if index.shape == () and x.op is pack:
+        return x.args[int(index.flat)]
+    if index.shape == x.shape and np.array_equal(index.flat.reshape(-1), np.arange(index.flat.size)):
+        return x
+    return None
+
+
+def _along(g: Node, x: Node, axes: tuple[int, ...]) -> Node:
+    """Give a gradient of a reduction back the reduced axes."""
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+    return broadcast_to(reshape_to(g, kept), x.shape)
+
+
+def _to_extremum(g: Node, out: Node, x: Node, axes: tuple[int, ...]) -> Node:
+    """The gradient of min and max, shared equally by all places that attain it."""
+    hit = call("eq", x, _along(out, x, axes))
+    count = reduce(sum_, convert(hit, g.dtype), axes)
+    return call("select", hit, _along(g / count, x, axes), constant(0, g.dtype, structural=True))
+
+
+def _concat_gradient(g: Node, xs: tuple[Node, ...], axis: int) -> tuple[Node, ...]:
+    places = np.arange(math.prod(g.shape)).reshape(g.shape)
+    ends = np.cumsum([x.shape[axis] for x in xs])[:-1]
+    return tuple(take_by(g, Index(part)) for part in np.split(places, ends, axis))
+
+
+def _matmul_gradient(g: Node, x: Node, y: Node) -> tuple[Node, Node]:
+    rows = x if len(x.shape) > 1 else reshape_to(x, (1, *x.shape))
+    columns = y if len(y.shape) > 1 else reshape_to(y, (*y.shape, 1))
+    shape = (*np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2]), rows.shape[-2], columns.shape[-1])
+    full = reshape_to(g, shape)
+    by_rows = sum_to(product(full, swap(columns)), rows.shape)
+    by_columns = sum_to(product(swap(rows), full), columns.shape)
+    return reshape_to(by_rows, x.shape), reshape_to(by_columns, y.shape)
+
+
+# --------------------------------------------------------------------------------------- builders
+
+
+def broadcast_to(x: Node, shape: Shape) -> Node:
+    """Return `x` repeated to `shape`, as np.broadcast_to."""
+    return structure(broadcast, (x,), {"shape": shape}, x.dtype, shape)
+
+
+def reshape_to(x: Node, shape: Shape) -> Node:
+    """Return the elements of `x` in row-major order in `shape`, which has no -1."""
+    return structure(reshape, (x,), {"shape": shape}, x.dtype, shape)
+
+
+def transpose_by(x: Node, axes: tuple[int, ...]) -> Node:
+    """Return `x` with axis axes[i] at place i."""
+    return structure(transpose, (x,), {"axes": axes}, x.dtype, tuple(x.shape[axis] for axis in axes))
+
+
+def swap(x: Node) -> Node:
+    """Return `x` with its last two axes exchanged."""
+    n = len(x.shape)
+    return transpose_by(x, (*range(n - 2), n - 1, n - 2))
+
+
+def pack_of(items: Sequence[Node], shape: Shape) -> Node:
+    """Return the array of scalar nodes in row-major order, promoted to one type."""
+    joint = items[0].dtype
+    for item in items:
+        joint = promote(joint, item.dtype)
+    return structure(pack, [convert(item, joint) for item in items], {"shape": shape}, joint, shape)
+
+
+def take_by(x: Node, index: Index) -> Node:
+    """Return the elements of `x` at static places; shape () gives a scalar."""
+    return structure(take, (x,), {"index": index}, x.dtype, index.shape)
+
+
+def element(x: Node, place: int) -> Node:
+    """Return the scalar at a flat place of `x`."""
+    return take_by(x, Index(np.asarray(place)))
+
+
+def spread_by(x: Node, index: Index, shape: Shape) -> Node:
+    """Return zeros of `shape` with each element of `x` added at its static place."""
+    return structure(spread, (x,), {"index": index, "shape": shape}, x.dtype, shape)
+
+
+def concatenate(xs: Sequence[Node], axis: int) -> Node:
+    """Return arrays joined along `axis` (not negative), promoted to one type."""
+    first = xs[0].shape
+    for x in xs:
+        if x.shape[:axis] + x.shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
+            raise ShapeError(f"{user_line()}: concat of shapes {first} and {x.shape} along axis {axis}.")
+    joint = xs[0].dtype
+    for x in xs:
+        joint = promote(joint, x.dtype)
+    length = sum(x.shape[axis] for x in xs)
+    shape = (*first[:axis], length, *first[axis + 1 :])
+    return structure(concat, [convert(x, joint) for x in xs], {"axis": axis}, joint, shape)
+
+
+def reduce(op: Op, x: Node, axes: tuple[int, ...]) -> Node:
+    """Return a reduction row over `axes` (ascending, not negative); bool sums count as int32."""
+    if not axes:
+        return x
+    if math.prod(x.shape[axis] for axis in axes) == 0:
+        raise ShapeError(f"{user_line()}: {op} of no elements (shape {x.shape}).")
+    wanted: DType = bool_ if op in (any_, all_) else (int32 if x.dtype is bool_ else x.dtype)
+    shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+    return structure(op, (convert(x, wanted),), {"axes": axes}, wanted, shape)
+
+
+def product(x: Node, y: Node) -> Node:
+    """Return x @ y with NumPy's shape rules. Raises ShapeError."""
+    joint = promote(promote(x.dtype, y.dtype), int32)
+    x, y = convert(x, joint), convert(y, joint)
+    if not x.shape or not y.shape or x.shape[-1] != y.shape[-2 if len(y.shape) > 1 else 0]:
+        raise ShapeError(f"{user_line()}: matrix product of shapes {x.shape} and {y.shape}: inner lengths must be equal.")
+    try:
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise ShapeError(f"{user_line()}: matrix product of shapes {x.shape} and {y.shape}: batches differ.") from None
+    shape = (*batch, *x.shape[-2:-1], *(y.shape[-1:] if len(y.shape) > 1 else ()))
+    return structure(matmul, (x, y), None, joint, shape)
+
+
+def sum_to(g: Node, shape: Shape) -> Node:
+    """Return `g` summed over the axes along which `shape` was broadcast to g.shape."""
+    if g.shape == shape:
+        return g
+    extra = len(g.shape) - len(shape)
+    axes = [*range(extra), *[extra + i for i, size in enumerate(shape) if size == 1 and g.shape[extra + i] != 1]]
+    return reshape_to(reduce(sum_, g, tuple(axes)), shape)
+
+
