@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpmath import mp, mpf
+from mpmath import mp, mpf  # type: ignore[import-untyped]
 
 mp.dps = 50
 
@@ -30,7 +30,8 @@ END = "/* coefficients: end */"
 class Fit:
     """One polynomial: `target` on [low, high], error weighted by `weight`.
 
-    `terms` gives the number of coefficients for each type; a type left out is not printed.
+    `terms` gives the number of coefficients for each type; a type left out is not printed. The
+    first coefficient gets a name of its own if `apart`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Fit:
     low: mpf
     high: mpf
     terms: dict[str, int]
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,9 @@ def polynomial(coefficients: Sequence[mpf], x: mpf) -> mpf:
 def remez(
     target: Sequence[mpf], weight: Sequence[mpf], grid: Sequence[mpf], first: int, terms: int
 ) -> list[mpf]:
-    """Fit c[0] x^first + ... + c[terms-1] x^(first+terms-1) to samples, in the weighted maximum norm.
+    """Fit x^first times a polynomial of `terms` coefficients to samples.
 
+    The largest weighted error is made least. Cost: a few linear systems of `terms` unknowns.
     Source: Remez, "Sur le calcul effectif des polynomes d'approximation", 1934.
     """
     points = len(grid)
@@ -141,9 +144,7 @@ def fit(task: Fit, kind: str) -> tuple[list[mpf], mpf]:
         take = len(best) if first >= 4 else 1
         for offset in range(take):
             result.append(rounded(best[offset], bits))
-            rest = [
-                r - result[-1] * x ** (first + offset) for r, x in zip(rest, grid, strict=True)
-            ]
+            rest = [r - result[-1] * x ** (first + offset) for r, x in zip(rest, grid, strict=True)]
         if len(result) == terms:
             break
     return result, max(abs(r * w) for r, w in zip(rest, weight, strict=True))
@@ -194,7 +195,8 @@ def _atanh(z: mpf) -> mpf:
 
 FITS = (
     Fit("SIN", "trigonometric.h", "(sin(x)/x - 1) / z, z = x*x, |x| <= pi/4",
-        lambda z: (_sin(z) - 1) / z, lambda z: z / _sin(z), TINY, QUARTER, {"f32": 4, "f64": 7}),
+        lambda z: (_sin(z) - 1) / z, lambda z: z / _sin(z), TINY, QUARTER, {"f32": 4, "f64": 7},
+        apart=True),
     Fit("COS", "trigonometric.h", "(cos(x) - 1 + z/2) / z^2, z = x*x, |x| <= pi/4",
         lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
         lambda z: z**2 / mp.cos(mp.sqrt(z)), TINY, QUARTER, {"f32": 3, "f64": 6}),
@@ -203,12 +205,12 @@ FITS = (
     Fit("ASIN", "trigonometric.h", "(asin(x)/x - 1) / z, z = x*x, |x| <= 1/2",
         lambda z: (_asin(z) - 1) / z, lambda z: z / _asin(z), TINY, mpf("0.2503"),
         {"f32": 5, "f64": 12}),
-    Fit("EXP", "exponential.h", "(exp(x) - 1 - x) / x^2, |x| <= log(2)/2",
-        lambda x: (mp.exp(x) - 1 - x) / x**2, lambda x: x**2 / mp.exp(x), -HALF_LN2, HALF_LN2,
-        {"f32": 5, "f64": 11}),
+    Fit("EXP", "exponential.h", "(exp(x) - 1 - x - x^2/2) / x^3, |x| <= log(2)/2",
+        lambda x: (mp.exp(x) - 1 - x - x**2 / 2) / x**3, lambda x: x**3 / mp.exp(x),
+        -HALF_LN2, HALF_LN2, {"f32": 5, "f64": 10}),
     Fit("LOG", "exponential.h", "(log(1+x) - x + x^2/2) / x^3, sqrt(1/2) <= 1+x <= sqrt(2)",
         lambda x: (mp.log1p(x) - x + x**2 / 2) / x**3, lambda x: x**3 / mp.log1p(x),
-        1 / SQRT2 - 1 - mpf("1e-7"), SQRT2 - 1 + mpf("1e-7"), {"f32": 8}),
+        1 / SQRT2 - 1 - mpf("1e-7"), SQRT2 - 1 + mpf("1e-7"), {"f32": 10}),
     Fit("LOG", "exponential.h", "(2*atanh(s)/s - 2) / z, z = s*s, s = x / (2+x)",
         lambda z: 2 * (_atanh(z) - 1) / z, lambda z: z / _atanh(z) / 2, TINY, S2, {"f64": 7}),
     Fit("LOG_TAIL", "power.h", "(atanh(s)/s - 1 - z/3) / z^2, z = s*s",
@@ -221,8 +223,10 @@ FITS = (
 
 PARTS = (
     # 11 + 11 bits times k < 2^9 leave an exact difference (see hl_reduce_f32); f64 likewise, 2^20.
-    Parts("HALF_PI", "trigonometric.h", mp.pi / 2, {"f32": (11, 11, 15, 24), "f64": (25, 25, 33, 53)}),
+    Parts("HALF_PI", "trigonometric.h", mp.pi / 2,
+        {"f32": (11, 11, 15, 24), "f64": (25, 25, 33, 53)}),
     Parts("PI_2", "trigonometric.h", mp.pi / 2, {"f32": (24, 24), "f64": (53, 53)}),
+    Parts("PI_3_4", "trigonometric.h", mp.pi * 3 / 4, {"f32": (24, 24), "f64": (53, 53)}),
     Parts("TWO_OVER_PI", "trigonometric.h", 2 / mp.pi, {"f32": (24,), "f64": (53,)}),
     # times |k| <= 2^8 (2^11): exact
     Parts("LN2", "exponential.h", mp.log(2), {"f32": (16, 24), "f64": (42, 53)}),
@@ -275,10 +279,14 @@ def block(header: str) -> str:
             values, error = fit(task, kind)
             size = mp.nstr(mp.log(error, 2), 4)
             lines.append(f"/* {task.meaning}: error 2^{size} */")
-            head = f"#define HL_{task.name}_{kind.upper()}"
-            lines.append(_wrapped(head, [literal(value, kind) for value in values]))
+            head, words = f"#define HL_{task.name}", [literal(value, kind) for value in values]
+            if task.apart:
+                lines.append(f"{head}_FIRST_{kind.upper()} {words.pop(0)}")
+            lines.append(_wrapped(f"{head}_{kind.upper()}", words))
     if header == "trigonometric.h":
-        lines.append(_wrapped("#define HL_TWO_OVER_PI_WORDS", two_over_pi_words(38)))
+        for kind, zeros, words in (("F32", 1, 7), ("F64", 2, 37)):
+            table = ["0u"] * zeros + two_over_pi_words(words)
+            lines.append(_wrapped(f"#define HL_TWO_OVER_PI_{kind}_WORDS", table))
     return "\n".join([*lines, END])
 
 

@@ -118,7 +118,7 @@ def check_range(number: int | float, dtype: DType, name: str = "the constant") -
         low, high = dtype.limits
         fits = low <= number <= high
     else:
-        fits = not (abs(number) > np.finfo(dtype.numpy).max and abs(number) != float("inf"))
+        fits = not (abs(number) > float(np.finfo(dtype.numpy).max) and abs(number) != float("inf"))
     if not fits:
         wider = {"int32": " Pass dtype=int64.", "float32": " Pass dtype=float64."}.get(dtype.name, "")
         raise RangeError(f"{name} {number} does not fit {dtype}.{wider}")

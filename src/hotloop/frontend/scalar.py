@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from hotloop._graph import Scalar, wrap
 
 from hotloop import _graph
-from hotloop._graph import Scalar, wrap
-from hotloop.dtypes import DType, as_dtype, check_range
+from hotloop.dtypes import DType, as_dtype, check_range, float64, int32, int64
 from hotloop.errors import TruthError, TypeMismatch
-from hotloop.ir.graph import Node, Number, constant, convert, default_dtype, input_node, source_line, user_line
+from hotloop.frontend.methods import Methods
+from hotloop.frontend.power import power
+from hotloop.ir.graph import Node, Number, apply, constant, convert, default_dtype, input_node, source_line, user_line
+from hotloop.ir.op import Op
+from hotloop.ops import arith
 
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
-class value(Scalar):  # noqa: N801 - the public name, as Copapy has it
+class value(Scalar, Methods):
     """A traced scalar: `value(0.25)` is an input that the host can write between runs.
 
     source: a Python or NumPy number, the initial value. dtype: a DType or its name; by default a
@@ -66,6 +70,62 @@ class value(Scalar):  # noqa: N801 - the public name, as Copapy has it
         """Convert to `dtype`; float to int truncates and saturates, NaN gives 0."""
         return wrap(convert(self.node, as_dtype(dtype)))
 
+    def _apply(self, op: Op, *others: Any) -> Any:  # Any: numbers, traced values, lists
+        nodes = [node for node in map(operand, others) if node is not None]
+        if len(nodes) != len(others):
+            from hotloop.frontend.array import elementwise
+
+            return elementwise(op, self, *others)
+        return wrap(apply(op, self.node, *nodes))
+
+    # -- operators beside those in C -----------------------------------------------------------
+
+    def __pow__(self, other: Any, modulus: None = None) -> Any:
+        """Return self ** other: an int stays an int for a constant int, see `power.power`."""
+        exponent = operand(other)
+        if exponent is None or modulus is not None:
+            return NotImplemented if modulus is not None else _array_power(self, other)
+        return wrap(power(self.node, exponent))
+
+    def __rpow__(self, other: Any) -> Any:
+        base = operand(other)
+        return _array_power(other, self) if base is None else wrap(power(base, self.node))
+
+    def __divmod__(self, other: Any) -> tuple[Any, Any]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Any, Any]:
+        return other // self, other % self
+
+    def __pos__(self) -> value:
+        return self.astype(int32) if self.dtype.kind == "bool" else self
+
+    def __round__(self, digits: int | None = None) -> value:
+        """Round half to even, as an int; with `digits`, x scaled by 10**digits, rounded, and scaled back."""
+        if not self.dtype.is_float:
+            return self
+        if digits is None:
+            return self._whole(arith.round_)
+        scale = 10.0 ** abs(digits)
+        scaled, back = (arith.mul, arith.div) if digits > 0 else (arith.div, arith.mul)
+        rounded = apply(arith.round_, apply(scaled, self.node, scale) if digits else self.node)
+        return wrap(apply(back, rounded, scale) if digits else rounded)
+
+    def __floor__(self) -> value:
+        return self._whole(arith.floor)
+
+    def __ceil__(self) -> value:
+        return self._whole(arith.ceil)
+
+    def __trunc__(self) -> value:
+        return self._whole(arith.trunc)
+
+    def _whole(self, op: Op) -> value:
+        """Round to an int: int32 for float32, int64 for float64, saturating; NaN gives 0."""
+        if not self.dtype.is_float:
+            return self
+        return wrap(convert(apply(op, self.node), int64 if self.dtype is float64 else int32))
+
     # -- a traced value has no truth ---------------------------------------------------------
 
     def __bool__(self) -> bool:
@@ -95,6 +155,12 @@ class value(Scalar):  # noqa: N801 - the public name, as Copapy has it
 
     def __iter__(self) -> Any:
         raise TypeMismatch(f"{user_line()}: a traced scalar cannot be iterated ({describe(self.node)}).")
+
+
+def _array_power(base: Any, exponent: Any) -> Any:  # Any: a scalar and a list or array
+    from hotloop.frontend.array import combine_powers
+
+    return combine_powers(base, exponent)
 
 
 def _dtype_of(source: Any) -> DType:
@@ -128,4 +194,4 @@ def operand(source: Any) -> Node | Number | None:
     return None
 
 
-_graph.set_value_type(value)
+_graph.set_value_type(value, operand)

@@ -18,15 +18,20 @@ def evaluate(op: Op, values: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]
     with np.errstate(all="ignore"):
         if not any(op.ulp) or not values[0].dtype.kind == "f":
             return np.asarray(op.numpy(*values))
-        return _elementary(op, values)
+        return _compiled(op.name, values)
 
 
-def _elementary(op: Op, values: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def exact_fma(x: Any, y: Any, z: Any) -> np.ndarray[Any, Any]:
+    """Return x * y + z with one rounding, which NumPy does not have."""
+    return _compiled("fma", [np.asarray(x), np.asarray(y), np.asarray(z)])
+
+
+def _compiled(name: str, values: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     from hotloop import _elementary
 
-    arrays = [np.ascontiguousarray(a) for a in np.broadcast_arrays(*values)]
+    shape = np.broadcast_shapes(*[a.shape for a in values])
+    arrays = [np.ascontiguousarray(np.broadcast_to(a, shape)).reshape(-1) for a in values]
     out = np.empty(arrays[0].shape, arrays[0].dtype)
     short = "f32" if out.dtype == np.float32 else "f64"
-    flat = [a.reshape(-1) for a in arrays]
-    getattr(_elementary, f"{op.name}_{short}")(out.reshape(-1), *flat)
-    return out
+    getattr(_elementary, f"{name}_{short}")(out, *arrays)
+    return out.reshape(shape)

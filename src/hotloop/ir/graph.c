@@ -144,6 +144,19 @@ static PyObject *user_frame(void) {
     return (PyObject *)frame;
 }
 
+/* A pass that rebuilds nodes makes them for an older node: they take its place in the user's program. */
+static _Thread_local Node *origin;
+
+static PyObject *set_origin(PyObject *module, PyObject *node) {
+    (void)module;
+    if (node != Py_None && Py_TYPE(node) != &Node_Type) {
+        PyErr_SetString(PyExc_TypeError, "set_origin takes a node or None");
+        return NULL;
+    }
+    Py_XSETREF(origin, node == Py_None ? NULL : (Node *)Py_NewRef(node));
+    Py_RETURN_NONE;
+}
+
 static int same_attr(PyObject *a, PyObject *b) {
     return a == b ? 1 : (a == Py_None || b == Py_None) ? 0 : PyObject_RichCompareBool(a, b, Py_EQ);
 }
@@ -199,9 +212,9 @@ again:;
         flags |= args[i]->flags & STATEFUL;
     }
     node->flags = flags;
-    PyFrameObject *frame = (PyFrameObject *)user_frame();
-    node->code = frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
-    node->instruction = frame ? PyFrame_GetLasti(frame) : 0;
+    PyFrameObject *frame = origin ? NULL : (PyFrameObject *)user_frame();
+    node->code = origin ? Py_NewRef(origin->code) : frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
+    node->instruction = origin ? origin->instruction : frame ? PyFrame_GetLasti(frame) : 0;
     Py_XDECREF(frame);
     table[at] = node;
     table_used++;
@@ -470,6 +483,7 @@ done:
 /* ---------------------------------------------------------------------------------- scalars */
 
 static PyTypeObject *value_type; /* the public subclass of Scalar */
+static PyObject *array_operator; /* (op, a, b): operators with an operand that is not a scalar */
 
 static PyObject *wrap_node(PyObject *node) {
     if (!node) return NULL;
@@ -496,7 +510,7 @@ static PyObject *wrap(PyObject *module, PyObject *node) {
 static PyObject *operand_of(PyObject *object) {
     if (PyObject_TypeCheck(object, &Scalar_Type)) return Py_XNewRef((PyObject *)((Scalar *)object)->node);
     if (PyFloat_CheckExact(object) || PyLong_CheckExact(object) || PyBool_Check(object)) return Py_NewRef(object);
-    PyObject *found = PyObject_CallOneArg(scalar_operand, object);
+    PyObject *found = scalar_operand ? PyObject_CallOneArg(scalar_operand, object) : NULL;
     if (found == Py_None) Py_CLEAR(found);
     return found;
 }
@@ -510,7 +524,10 @@ static PyObject *binary(PyObject *op, PyObject *a, PyObject *b) {
         PyObject *operands[2] = {x, y};
         result = apply_nodes(op, operands, 2);
     } else if (!PyErr_Occurred()) {
-        result = Py_NewRef(Py_NotImplemented);
+        Py_XDECREF(x);
+        if (!array_operator) Py_RETURN_NOTIMPLEMENTED;
+        PyObject *operands[3] = {op, a, b};
+        return PyObject_Vectorcall(array_operator, operands, 3, NULL);
     }
     Py_XDECREF(x);
     Py_XDECREF(y);
@@ -687,15 +704,15 @@ static PyTypeObject Node_Type = {
 
 /* ----------------------------------------------------------------------------------- module */
 
-/* configure(package, apply_general, scalar_operand, repr, floats, ints): what Python provides */
+/* configure(package, apply_general, repr, floats, ints): what Python provides */
 static PyObject *configure(PyObject *module, PyObject *arguments) {
     (void)module;
-    PyObject *fields[6];
-    if (!PyArg_ParseTuple(arguments, "UOOOO!O!", &fields[0], &fields[1], &fields[2], &fields[3], &PyFrozenSet_Type,
-                          &fields[4], &PyFrozenSet_Type, &fields[5]))
+    PyObject *fields[5];
+    if (!PyArg_ParseTuple(arguments, "UOOO!O!", &fields[0], &fields[1], &fields[2], &PyFrozenSet_Type, &fields[3],
+                          &PyFrozenSet_Type, &fields[4]))
         return NULL;
-    PyObject **const slots[6] = {&package, &apply_general, &scalar_operand, &describe_unary, &float_types, &int_types};
-    for (int i = 0; i < 6; i++) Py_XSETREF(*slots[i], Py_NewRef(fields[i]));
+    PyObject **const slots[5] = {&package, &apply_general, &describe_unary, &float_types, &int_types};
+    for (int i = 0; i < 5; i++) Py_XSETREF(*slots[i], Py_NewRef(fields[i]));
     Py_RETURN_NONE;
 }
 
@@ -713,13 +730,23 @@ static PyObject *set_operator(PyObject *module, PyObject *arguments) {
     return NULL;
 }
 
-static PyObject *set_value_type(PyObject *module, PyObject *type) {
+/* set_value_type(type, operand): the subclass that `wrap` makes, and what turns other scalars into operands */
+static PyObject *set_value_type(PyObject *module, PyObject *arguments) {
     (void)module;
-    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, &Scalar_Type)) {
+    PyObject *type, *operand;
+    if (!PyArg_ParseTuple(arguments, "O!O", &PyType_Type, &type, &operand)) return NULL;
+    if (!PyType_IsSubtype((PyTypeObject *)type, &Scalar_Type)) {
         PyErr_SetString(PyExc_TypeError, "the value type must derive from Scalar");
         return NULL;
     }
     Py_XSETREF(value_type, (PyTypeObject *)Py_NewRef(type));
+    Py_XSETREF(scalar_operand, Py_NewRef(operand));
+    Py_RETURN_NONE;
+}
+
+static PyObject *set_array_operator(PyObject *module, PyObject *function) {
+    (void)module;
+    Py_XSETREF(array_operator, Py_NewRef(function));
     Py_RETURN_NONE;
 }
 
@@ -736,12 +763,14 @@ static PyMethodDef methods[] = {
     {"intern", (PyCFunction)(void (*)(void))intern_function, METH_FASTCALL,
      "intern(op, args, attr, dtype, shape, flags) -> Node"},
     {"reachable", reachable, METH_VARARGS, "reachable(outputs, more) -> list of nodes in order of id"},
+    {"set_origin", set_origin, METH_O, "set_origin(node): nodes made from now on in this thread take its source line"},
     {"wrap", wrap, METH_O, "wrap(node) -> value"},
     {"remember_rule", remember_rule, METH_VARARGS, "remember_rule(op, types, result, flags)"},
     {"remember_literal", remember_literal, METH_VARARGS, "remember_literal(number, dtype, node)"},
-    {"configure", configure, METH_VARARGS, "configure(package, apply_general, scalar_operand, repr, floats, ints)"},
+    {"configure", configure, METH_VARARGS, "configure(package, apply_general, repr, floats, ints)"},
     {"set_operator", set_operator, METH_VARARGS, "set_operator(name, op)"},
-    {"set_value_type", set_value_type, METH_O, "set_value_type(type)"},
+    {"set_value_type", set_value_type, METH_VARARGS, "set_value_type(type, operand)"},
+    {"set_array_operator", set_array_operator, METH_O, "set_array_operator(function of op, a, b)"},
     {"table_count", table_count, METH_NOARGS, "Number of living nodes."},
     {NULL, NULL, 0, NULL},
 };

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from hotloop import _graph
-from hotloop._graph import CONSTANT, EXTRA, PLAIN, STATEFUL, Node, apply, intern, remember_literal, remember_rule
+from hotloop._graph import CONSTANT, EXTRA, PLAIN, STATEFUL, intern, remember_literal, remember_rule
+from hotloop._graph import Node as Node  # the rest of the package takes both from here
+from hotloop._graph import apply as apply
 from hotloop.dtypes import FLOATS, INTS, DType, as_dtype, bool_, check_range, float32, float64, int32, int64, promote
 from hotloop.errors import DivisionByZero, ShapeError, TypeMismatch
 from hotloop.ir.fold import evaluate
@@ -162,6 +164,16 @@ def exact_numbers() -> Iterator[None]:
         _mode.int_dtype, _mode.float_dtype, _mode.structural = before
 
 
+def exact() -> bool:
+    """Tell whether the trace has Python's own numbers (see `exact_numbers`)."""
+    return not _mode.structural
+
+
+def literal_dtype(number: Any, joint: DType | None) -> DType:
+    """Return the type of a Python number beside operands of type `joint`, if there are any."""
+    return _literal_dtype(number, joint) or default_dtype(number)
+
+
 def default_dtype(number: Number) -> DType:
     """Return the type of a Python number that meets no typed operand."""
     if isinstance(number, bool):
@@ -292,11 +304,16 @@ def apply_general(op: Op, *operands: Node | Number) -> Node:
         return _fold(op, args, dtype, shape)
     if op.simplify is not None:
         simpler = op.simplify(*args)
-        if simpler is not None and simpler.shape == shape:
-            return simpler  # type: ignore[no-any-return]
+        if simpler is not None and (simpler.shape == shape or simpler.op is CONST):
+            return simpler if simpler.shape == shape else _repeated(simpler, shape)
     if op.commutative and args[0].id > args[1].id:
         args = (args[1], args[0], *args[2:])
     return intern(op, args, None, dtype, shape, 0)
+
+
+def _repeated(node: Node, shape: Shape) -> Node:
+    """Return a constant in a larger shape: v * 0 is a vector of zeros."""
+    return constant(np.broadcast_to(np.asarray(node.attr.value, node.dtype.numpy), shape), structural=node.attr.structural)
 
 
 def convert(node: Node, dtype: DType) -> Node:
@@ -393,4 +410,4 @@ def _describe(node: Node) -> str:
     return f"%{node.id}: {node.dtype}{shape} = {node.op}({operands}){attr}"
 
 
-_graph.configure(_PACKAGE, apply_general, lambda _: None, _describe, frozenset(FLOATS), frozenset(INTS))
+_graph.configure(_PACKAGE, apply_general, _describe, frozenset(FLOATS), frozenset(INTS))

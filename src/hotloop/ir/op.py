@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +142,12 @@ class Op:
               {ctype} its C type; or a mapping from dtype kind ("int", "float", "bool") to such texts
     lower     for array rows: the same function on object arrays of scalar nodes; `unroll` calls it
     vjp       (g, out, *operands) -> one gradient per operand, None where it is zero everywhere
-    jvp       (out, operands, tangents) -> tangent; only rows that are linear or have no vjp need it
+    jvp       (out, operands, tangents) -> tangent, where a tangent of None is zero; without it
+              forward mode follows from vjp
+    linear    linear in all operands together: its tangent is the row itself applied to tangents
+    singular  the derivative may be infinite or NaN where the operands are finite
+    faults    (out, *operands) -> ((condition node, text), ...): what checked mode reports. `passes.check`
+              lists the kinds of text
     simplify  (*operands) -> simpler node or None; called before a node is made
     fast      the same, for identities that change the last bits; used under fast=True only
     operator  Python's special method name without underscores ("add"), for Node and value
@@ -160,6 +165,10 @@ class Op:
     c: str | Mapping[str, str] | None = None
     lower: Callable[..., Any] | None = None
     vjp: Callable[..., tuple[Any, ...]] | None = None
+    jvp: Callable[..., Any] | None = None
+    linear: bool = False
+    singular: bool = False
+    faults: Callable[..., Sequence[tuple[Any, str]]] | None = None
     simplify: Callable[..., Any] | None = None
     fast: Callable[..., Any] | None = None
     operator: str | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from hotloop.ir.fold import evaluate
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, reachable
+from hotloop.ir.loop import dependents
 
 Array = np.ndarray[Any, Any]
 Memory = dict[Cell, Array]
@@ -20,13 +21,17 @@ def run(outputs: Sequence[Node], memory: Memory) -> list[Array]:
     Cells that `memory` lacks start from their initial value. Elementary functions use the same C
     as every target, all else NumPy, so the result has the bits of a strict target.
     """
-    nodes = reachable(outputs)
+    states = [node for node in reachable(outputs) if node.op is STATE and node.attr.next is not None]
+    values = evaluate_nodes([*outputs, *[state.attr.next for state in states]], memory)
+    memory.update(zip([state.attr for state in states], values[len(outputs) :], strict=True))
+    return values[: len(outputs)]
+
+
+def evaluate_nodes(outputs: Sequence[Node], memory: Memory) -> list[Array]:
+    """Evaluate `outputs` on what is in `memory`; no state steps."""
     found: dict[int, Any] = {}
-    _evaluate(nodes, found, memory)
-    results = [np.array(found[node.id]) for node in outputs]
-    steps = [(n.attr, np.array(found[n.attr.next.id])) for n in nodes if n.op is STATE and n.attr.next is not None]
-    memory.update(steps)
-    return results
+    _evaluate(reachable(outputs), found, memory)
+    return [np.array(found[node.id]) for node in outputs]
 
 
 def _evaluate(nodes: Iterable[Node], found: dict[int, Any], memory: Memory) -> None:
@@ -61,7 +66,8 @@ def _loop(node: Node, outer: dict[int, Any], memory: Memory) -> list[Array]:
     body: Body = node.attr
     carried = [outer[arg.id] for arg in node.args[: len(body.params)]]
     ends = [*body.results, *([body.condition] if body.condition is not None else [])]
-    nodes = reachable(ends)
+    bound = list(body.params) if body.index is None else [*body.params, body.index]
+    nodes = dependents(ends, bound)  # not `reachable`: the next value of a captured state may be this very loop
     trip = 0
     while body.trips is None or trip < body.trips:
         found = dict(outer)

@@ -9,6 +9,7 @@ import numpy as np
 from hotloop.dtypes import COMPUTE
 from hotloop.ir.graph import Node, convert
 from hotloop.ir.op import Op, arithmetic, floating, same, truediv
+from hotloop.ops import faults
 from hotloop.ops.algebra import absorbs, call, equals, is_op, negative_zero, power_of_two, zero_like
 
 # ------------------------------------------------------------------------------------- identities
@@ -106,54 +107,58 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
 
 add: Op = Op(
     "add", arithmetic(2), np.add, c="{x} + {y}", vjp=lambda g, out, x, y: (g, g), simplify=_add,
-    operator="add", commutative=True, doc="Sum; integers wrap.",
+    operator="add", commutative=True, faults=faults.of_add, doc="Sum; integers wrap.",
 )
 sub: Op = Op(
     "sub", arithmetic(2), np.subtract, c="{x} - {y}", vjp=lambda g, out, x, y: (g, -g), simplify=_sub,
-    operator="sub", doc="Difference; integers wrap.",
+    operator="sub", faults=faults.of_sub, doc="Difference; integers wrap.",
 )
 mul: Op = Op(
     "mul", arithmetic(2), np.multiply, c="{x} * {y}", vjp=lambda g, out, x, y: (g * y, g * x), simplify=_mul,
-    operator="mul", commutative=True, doc="Product; integers wrap.",
+    operator="mul", commutative=True, faults=faults.of_mul, doc="Product; integers wrap.",
 )
 div: Op = Op(
     "div", truediv(), np.divide, c="{x} / {y}", vjp=lambda g, out, x, y: (g / y, -(g * out) / y), simplify=_div,
-    operator="truediv", divides=True, doc="Quotient as a float; by zero gives inf or NaN.",
+    operator="truediv", divides=True, faults=faults.of_div, singular=True, doc="Quotient as a float; by zero gives inf or NaN.",
 )
 floordiv: Op = Op(
-    "floordiv", arithmetic(2), _py_floordiv, c={"int": "hl_floordiv_{t}({x}, {y})", "float": "hl_floordiv_{t}({x}, {y})"},
+    "floordiv", arithmetic(2), _py_floordiv, c={"int": "hl_op_floordiv_{t}({x}, {y})", "float": "hl_floordiv_{t}({x}, {y})"},
     vjp=lambda g, out, x, y: (None, None), operator="floordiv", divides=True,
-    doc="Python's //, rounded down; an integer by zero gives 0 (checked mode raises).",
+    faults=faults.of_floordiv, doc="Python's //, rounded down; an integer by zero gives 0 (checked mode raises).",
 )
 mod: Op = Op(
-    "mod", arithmetic(2), _py_mod, c={"int": "hl_mod_{t}({x}, {y})", "float": "hl_mod_{t}({x}, {y})"},
+    "mod", arithmetic(2), _py_mod, c={"int": "hl_op_mod_{t}({x}, {y})", "float": "hl_mod_{t}({x}, {y})"},
     vjp=lambda g, out, x, y: (g, -g * call("floordiv", x, y)), operator="mod", divides=True,
-    doc="Python's %, with the sign of the divisor; an integer by zero gives 0 (checked mode raises).",
+    faults=faults.of_mod, singular=True, doc="Python's %, with the sign of the divisor; an integer by zero gives 0 (checked mode raises).",
 )
 neg: Op = Op(
     "neg", arithmetic(1), np.negative, c="-{x}", vjp=lambda g, out, x: (-g,), simplify=_neg,
-    operator="neg", doc="Negation; the smallest integer stays as it is.",
+    operator="neg", faults=faults.of_neg, doc="Negation; the smallest integer stays as it is.",
 )
 abs_: Op = Op(
-    "abs", arithmetic(1), np.abs, c={"int": "hl_abs_{t}({x})", "float": "hl_abs_{t}({x})"},
+    "abs", arithmetic(1), np.abs, c={"int": "hl_op_abs_{t}({x})", "float": "hl_op_abs_{t}({x})"},
     vjp=lambda g, out, x: (g * call("sign", x),), operator="abs", public=True,
-    doc="Absolute value; the smallest integer stays as it is. Derivative at 0: 0.",
+    faults=faults.of_neg, doc="Absolute value; the smallest integer stays as it is. Derivative at 0: 0.",
 )
 sign: Op = Op(
-    "sign", arithmetic(1), _sign, c={"int": "(({x} > 0) - ({x} < 0))", "float": "hl_sign_{t}({x})"},
+    "sign", arithmetic(1), _sign, c={"int": "(({x} > 0) - ({x} < 0))", "float": "hl_op_sign_{t}({x})"},
     vjp=lambda g, out, x: (None,), public=True, doc="-1, 0 or 1, of the operand's type; NaN stays NaN.",
 )
 minimum: Op = Op(
     "minimum", same(2, COMPUTE[1:], COMPUTE[1]), _minimum,
-    c={"int": "({x} < {y} ? {x} : {y})", "float": "hl_minimum_{t}({x}, {y})"},
-    vjp=lambda g, out, x, y: _to_selected(g, x <= y), simplify=_same_operand, commutative=True, public=True,
-    doc="The smaller; NaN if either is NaN. The gradient goes to the first where both are equal.",
+    c={"int": "({x} < {y} ? {x} : {y})", "float": "hl_op_minimum_{t}({x}, {y})"},
+    vjp=lambda g, out, x, y: _to_chosen(g, x, y, "lt", "le"),
+    jvp=lambda out, operands, tangents: _of_chosen(*operands, *tangents, "lt", "le"),
+    simplify=_same_operand, commutative=True, public=True,
+    doc="The smaller; NaN if either is NaN. Equal operands share the gradient; all of it goes to the one that is no constant.",
 )
 maximum: Op = Op(
     "maximum", same(2, COMPUTE[1:], COMPUTE[1]), lambda x, y: -_minimum(-x, -y) if np.asarray(x).dtype.kind == "f" else np.maximum(x, y),
-    c={"int": "({x} > {y} ? {x} : {y})", "float": "hl_maximum_{t}({x}, {y})"},
-    vjp=lambda g, out, x, y: _to_selected(g, x >= y), simplify=_same_operand, commutative=True, public=True,
-    doc="The larger; NaN if either is NaN. The gradient goes to the first where both are equal.",
+    c={"int": "({x} > {y} ? {x} : {y})", "float": "hl_op_maximum_{t}({x}, {y})"},
+    vjp=lambda g, out, x, y: _to_chosen(g, x, y, "gt", "ge"),
+    jvp=lambda out, operands, tangents: _of_chosen(*operands, *tangents, "gt", "ge"),
+    simplify=_same_operand, commutative=True, public=True,
+    doc="The larger; NaN if either is NaN. Equal operands share the gradient; all of it goes to the one that is no constant.",
 )
 floor: Op = Op(
     "floor", floating(1), np.floor, c="hl_floor_{t}({x})", vjp=lambda g, out, x: (None,), public=True,
@@ -177,18 +182,45 @@ copysign: Op = Op(
     doc="The magnitude of x with the sign of y.",
 )
 sqrt: Op = Op(
-    "sqrt", floating(1), np.sqrt, c="hl_sqrt_{t}({x})", vjp=lambda g, out, x: (g / (out + out),), public=True,
-    domain=((0.0, 1e6),), doc="Square root; NaN below zero.",
+    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", vjp=lambda g, out, x: (g / (out + out),), public=True,
+    domain=((0.0, 1e6),), faults=faults.of_float, singular=True, doc="Square root; NaN below zero.",
+)
+norm: Op = Op(
+    "norm", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", vjp=lambda g, out, x: (_norm_gradient(g, out),),
+    faults=faults.of_float, domain=((0.0, 1e6),), doc="Square root as the last step of a norm: its derivative at 0 is 0.",
 )
 fma: Op = Op(
     "fma", floating(3), _fma, c="hl_fma_{t}({x}, {y}, {z})", vjp=lambda g, out, x, y, z: (g * y, g * x, g), public=True,
-    doc="x * y + z with one rounding.",
+    faults=faults.of_float, doc="x * y + z with one rounding.",
 )
 
 
-def _to_selected(g: Node, first: Node) -> tuple[Node, Node]:
+def _norm_gradient(g: Node, out: Node) -> Node:
+    positive = out > 0.0
+    return call("select", positive, g, zero_like(g)) / call("select", positive, out + out, 1.0)
+
+
+def _to_chosen(g: Node, x: Node, y: Node, better: str, as_good: str) -> tuple[Node | None, Node | None]:
+    """Return the gradient of an extremum: all to the chosen operand; equals share it, but a constant takes none."""
     zero = zero_like(g)
-    return call("select", first, g, zero), call("select", first, zero, g)
+    if y.is_const:
+        return call("select", call(as_good, x, y), g, zero), None
+    if x.is_const:
+        return None, call("select", call(as_good, y, x), g, zero)
+    tie = call("select", call("eq", x, y), g * 0.5, zero)
+    return call("select", call(better, x, y), g, tie), call("select", call(better, y, x), g, tie)
+
+
+def _of_chosen(x: Node, y: Node, by_x: Node | None, by_y: Node | None, better: str, as_good: str) -> Node:
+    """Return the tangent of an extremum, by the same rule."""
+    if y.is_const or x.is_const:
+        by, one, other = (by_y, y, x) if x.is_const else (by_x, x, y)
+        assert by is not None, "a constant has no tangent"
+        return call("select", call(as_good, one, other), by, zero_like(by))
+    known = by_x if by_x is not None else by_y
+    assert known is not None, "at least one operand has a tangent"
+    by_x, by_y = zero_like(known) if by_x is None else by_x, zero_like(known) if by_y is None else by_y
+    return call("select", call(better, x, y), by_x, call("select", call(better, y, x), by_y, (by_x + by_y) * 0.5))
 
 
 __all__ = ["convert"]

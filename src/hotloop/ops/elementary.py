@@ -11,6 +11,7 @@ import numpy as np
 
 from hotloop.ir.graph import Node, constant
 from hotloop.ir.op import Op, floating
+from hotloop.ops import faults
 from hotloop.ops.accuracy import BOUNDS
 from hotloop.ops.algebra import call, equals
 
@@ -20,6 +21,7 @@ LN10 = 2.302585092994046
 
 def _row(name: str, numpy: Any, vjp: Any, doc: str, arity: int = 1, **fields: Any) -> Op:  # Any: callables by arity
     arguments = ", ".join(["{x}", "{y}"][:arity])
+    fields.setdefault("faults", faults.of_float)
     return Op(
         name, floating(arity), numpy, c=f"hl_{name}_{{t}}({arguments})", vjp=vjp, public=True,
         ulp=BOUNDS.get(name, (1.0, 1.0)), doc=doc, **fields,
@@ -37,35 +39,67 @@ def _pow(x: Node, y: Node) -> Node | None:
 sin: Op = _row("sin", np.sin, lambda g, out, x: (g * call("cos", x),), "Sine of radians.", domain=((-100.0, 100.0),))
 cos: Op = _row("cos", np.cos, lambda g, out, x: (-(g * call("sin", x)),), "Cosine of radians.", domain=((-100.0, 100.0),))
 tan: Op = _row("tan", np.tan, lambda g, out, x: (g * (1.0 + out * out),), "Tangent of radians.", domain=((-1.5, 1.5),))
-asin: Op = _row("asin", np.arcsin, lambda g, out, x: (g / call("sqrt", 1.0 - x * x),), "Inverse sine, in radians.", domain=((-1.0, 1.0),))
-acos: Op = _row("acos", np.arccos, lambda g, out, x: (-(g / call("sqrt", 1.0 - x * x)),), "Inverse cosine, in radians.", domain=((-1.0, 1.0),))
+asin: Op = _row(
+    "asin", np.arcsin, lambda g, out, x: (g / call("sqrt", 1.0 - x * x),),
+    "Inverse sine, in radians.", singular=True, domain=((-1.0, 1.0),),
+)
+acos: Op = _row(
+    "acos", np.arccos, lambda g, out, x: (-(g / call("sqrt", 1.0 - x * x)),),
+    "Inverse cosine, in radians.", singular=True, domain=((-1.0, 1.0),),
+)
 atan: Op = _row("atan", np.arctan, lambda g, out, x: (g / (1.0 + x * x),), "Inverse tangent, in radians.", domain=((-50.0, 50.0),))
 atan2: Op = _row(
     "atan2", np.arctan2, lambda g, out, y, x: (g * x / (x * x + y * y), -(g * y) / (x * x + y * y)),
-    "Angle of the point (x, y) in radians; the first operand is y.", arity=2, domain=((-50.0, 50.0), (-50.0, 50.0)),
+    "Angle of the point (x, y) in radians; the first operand is y.", singular=True, arity=2, domain=((-50.0, 50.0), (-50.0, 50.0)),
 )
-sinh: Op = _row("sinh", np.sinh, lambda g, out, x: (g * call("cosh", x),), "Hyperbolic sine.", domain=((-20.0, 20.0),))
-cosh: Op = _row("cosh", np.cosh, lambda g, out, x: (g * call("sinh", x),), "Hyperbolic cosine.", domain=((-20.0, 20.0),))
+sinh: Op = _row("sinh", np.sinh, lambda g, out, x: (g * call("cosh", x),), "Hyperbolic sine.", singular=True, domain=((-20.0, 20.0),))
+cosh: Op = _row("cosh", np.cosh, lambda g, out, x: (g * call("sinh", x),), "Hyperbolic cosine.", singular=True, domain=((-20.0, 20.0),))
 tanh: Op = _row("tanh", np.tanh, lambda g, out, x: (g * (1.0 - out * out),), "Hyperbolic tangent.", domain=((-10.0, 10.0),))
-asinh: Op = _row("asinh", np.arcsinh, lambda g, out, x: (g / call("sqrt", x * x + 1.0),), "Inverse hyperbolic sine.", domain=((-100.0, 100.0),))
-acosh: Op = _row("acosh", np.arccosh, lambda g, out, x: (g / call("sqrt", x * x - 1.0),), "Inverse hyperbolic cosine.", domain=((1.0, 100.0),))
-atanh: Op = _row("atanh", np.arctanh, lambda g, out, x: (g / (1.0 - x * x),), "Inverse hyperbolic tangent.", domain=((-1.0, 1.0),))
-exp: Op = _row("exp", np.exp, lambda g, out, x: (g * out,), "e to the power x.", domain=((-80.0, 80.0),))
-exp2: Op = _row("exp2", np.exp2, lambda g, out, x: (g * out * LN2,), "2 to the power x.", domain=((-120.0, 120.0),))
-expm1: Op = _row("expm1", np.expm1, lambda g, out, x: (g * (out + 1.0),), "exp(x) - 1, exact for small x.", domain=((-20.0, 20.0),))
-log: Op = _row("log", np.log, lambda g, out, x: (g / x,), "Natural logarithm.", domain=((0.0, 1e6),))
-log2: Op = _row("log2", np.log2, lambda g, out, x: (g / (x * LN2),), "Logarithm to base 2.", domain=((0.0, 1e6),))
-log10: Op = _row("log10", np.log10, lambda g, out, x: (g / (x * LN10),), "Logarithm to base 10.", domain=((0.0, 1e6),))
-log1p: Op = _row("log1p", np.log1p, lambda g, out, x: (g / (1.0 + x),), "log(1 + x), exact for small x.", domain=((-1.0, 1e3),))
-cbrt: Op = _row("cbrt", np.cbrt, lambda g, out, x: (g / (3.0 * (out * out)),), "Cube root.", domain=((-1e3, 1e3),))
+asinh: Op = _row(
+    "asinh", np.arcsinh, lambda g, out, x: (g / call("sqrt", x * x + 1.0),),
+    "Inverse hyperbolic sine.", domain=((-100.0, 100.0),),
+)
+acosh: Op = _row(
+    "acosh", np.arccosh, lambda g, out, x: (g / call("sqrt", x * x - 1.0),),
+    "Inverse hyperbolic cosine.", singular=True, domain=((1.0, 100.0),),
+)
+atanh: Op = _row(
+    "atanh", np.arctanh, lambda g, out, x: (g / (1.0 - x * x),),
+    "Inverse hyperbolic tangent.", singular=True, domain=((-1.0, 1.0),),
+)
+exp: Op = _row("exp", np.exp, lambda g, out, x: (g * out,), "e to the power x.", singular=True, domain=((-80.0, 80.0),))
+exp2: Op = _row("exp2", np.exp2, lambda g, out, x: (g * out * LN2,), "2 to the power x.", singular=True, domain=((-120.0, 120.0),))
+expm1: Op = _row(
+    "expm1", np.expm1, lambda g, out, x: (g * (out + 1.0),),
+    "exp(x) - 1, exact for small x.", singular=True, domain=((-20.0, 20.0),),
+)
+log: Op = _row("log", np.log, lambda g, out, x: (g / x,), "Natural logarithm.", singular=True, faults=faults.of_log, domain=((0.0, 1e6),))
+log2: Op = _row(
+    "log2", np.log2, lambda g, out, x: (g / (x * LN2),),
+    "Logarithm to base 2.", singular=True, faults=faults.of_log, domain=((0.0, 1e6),),
+)
+log10: Op = _row(
+    "log10", np.log10, lambda g, out, x: (g / (x * LN10),),
+    "Logarithm to base 10.", singular=True, faults=faults.of_log, domain=((0.0, 1e6),),
+)
+log1p: Op = _row(
+    "log1p", np.log1p, lambda g, out, x: (g / (1.0 + x),),
+    "log(1 + x), exact for small x.", singular=True, domain=((-1.0, 1e3),),
+)
+cbrt: Op = _row("cbrt", np.cbrt, lambda g, out, x: (g / (3.0 * (out * out)),), "Cube root.", singular=True, domain=((-1e3, 1e3),))
 hypot: Op = _row(
-    "hypot", np.hypot, lambda g, out, x, y: (g * x / out, g * y / out), "sqrt(x*x + y*y) without overflow.",
+    "hypot", np.hypot, lambda g, out, x, y: _hypot_gradient(g, out, x, y), "sqrt(x*x + y*y) without overflow. Derivative at (0, 0): 0.",
     arity=2, domain=((-1e3, 1e3), (-1e3, 1e3)),
 )
 pow_: Op = _row(
     "pow", np.power, lambda g, out, x, y: _pow_gradient(g, out, x, y), "x to the power y, in floats.",
-    arity=2, domain=((0.0, 50.0), (-5.0, 5.0)), simplify=_pow,
+    singular=True, arity=2, domain=((0.0, 50.0), (-5.0, 5.0)), simplify=_pow,
 )
+
+
+def _hypot_gradient(g: Node, out: Node, x: Node, y: Node) -> tuple[Node, Node]:
+    length = call("select", call("eq", out, 0.0), constant(1.0, out.dtype), out)
+    return g * (x / length), g * (y / length)
 
 
 def _pow_gradient(g: Node, out: Node, x: Node, y: Node) -> tuple[Node, Node | None]:

@@ -9,6 +9,7 @@ import numpy as np
 from hotloop.dtypes import COMPUTE, DType, bool_, float32, float64, int32, int64
 from hotloop.ir.graph import CONST, Node
 from hotloop.ir.op import Op, bitwise, choice, comparison, conversion, integral, logical, predicate
+from hotloop.ops import faults
 from hotloop.ops.algebra import absorbs, call, equals, is_op, zero_like
 
 # ------------------------------------------------------------------------------------- identities
@@ -114,6 +115,20 @@ def _convert_back(g: Node, out: Node, x: Node) -> tuple[Node | None]:
     return (call(f"to_{x.dtype.name}", g) if x.dtype.is_float and x.dtype is not g.dtype else g,)
 
 
+def _selected(condition: Node, x: Node | None, y: Node | None) -> Node | None:
+    """Return the tangent of a selection."""
+    known = y if x is None else x
+    if known is None:
+        return None
+    zero = zero_like(known)
+    return call("select", condition, zero if x is None else x, zero if y is None else y)
+
+
+def _to_whole(g: Node, out: Node, x: Node) -> tuple[Node | None]:
+    # a float is rounded, which is constant but for steps; other integers are the same number
+    return (None if x.dtype.is_float else g,)
+
+
 def _no_gradient(g: Node, out: Node, *operands: Node) -> tuple[None, ...]:
     return (None,) * len(operands)
 
@@ -132,10 +147,10 @@ ne: Op = Op(
 )
 isnan: Op = Op("isnan", predicate(), np.isnan, c="{x} != {x}", vjp=_no_gradient, public=True, doc="Whether x is NaN.")
 isinf: Op = Op(
-    "isinf", predicate(), np.isinf, c="hl_abs_{t}({x}) == hl_inf_{t}()", vjp=_no_gradient, public=True, doc="Whether x is infinite."
+    "isinf", predicate(), np.isinf, c="hl_op_abs_{t}({x}) == hl_op_inf_{t}()", vjp=_no_gradient, public=True, doc="Whether x is infinite."
 )
 isfinite: Op = Op(
-    "isfinite", predicate(), np.isfinite, c="hl_abs_{t}({x}) < hl_inf_{t}()", vjp=_no_gradient, public=True, doc="Whether x is finite."
+    "isfinite", predicate(), np.isfinite, c="hl_op_abs_{t}({x}) < hl_op_inf_{t}()", vjp=_no_gradient, public=True, doc="Whether x is finite."
 )
 and_: Op = Op(
     "and", bitwise(2), np.bitwise_and, c="{x} & {y}", vjp=_no_gradient, simplify=_and, operator="and", commutative=True,
@@ -154,16 +169,18 @@ invert: Op = Op(
     doc="All bits flipped; of a bool, not.",
 )
 lshift: Op = Op(
-    "lshift", integral(2), _lshift, c="hl_lshift_{t}({x}, {y})", vjp=_no_gradient, simplify=_shift, operator="lshift",
-    doc="Shift left; bits beyond the type are lost, a negative count gives 0 (checked mode raises).",
+    "lshift", integral(2), _lshift, c="hl_op_lshift_{t}({x}, {y})", vjp=_no_gradient, simplify=_shift, operator="lshift",
+    faults=faults.of_shift, doc="Shift left; bits beyond the type are lost, a negative count gives 0 (checked mode raises).",
 )
 rshift: Op = Op(
-    "rshift", integral(2), _rshift, c="hl_rshift_{t}({x}, {y})", vjp=_no_gradient, simplify=_shift, operator="rshift",
-    doc="Shift right, filling with the sign; a negative count gives 0 (checked mode raises).",
+    "rshift", integral(2), _rshift, c="hl_op_rshift_{t}({x}, {y})", vjp=_no_gradient, simplify=_shift, operator="rshift",
+    faults=faults.of_shift, doc="Shift right, filling with the sign; a negative count gives 0 (checked mode raises).",
 )
 select: Op = Op(
-    "select", choice(), np.where, c="{x} ? {y} : {z}",
+    "select", choice(), np.where,
+    c={"bool": "{x} ? {y} : {z}", "int": "{x} ? {y} : {z}", "float": "hl_op_select_{t}({x}, {y}, {z})"},
     vjp=lambda g, out, c, x, y: (None, call("select", c, g, zero_like(g)), call("select", c, zero_like(g), g)),
+    jvp=lambda out, operands, tangents: _selected(operands[0], *tangents[1:]),
     simplify=_select, doc="The second operand where the first holds, else the third; the other side poisons nothing.",
 )
 
@@ -174,12 +191,12 @@ def _bool_of(x: Any) -> Any:
 
 to_bool: Op = Op("to_bool", conversion(bool_), _bool_of, c="{x} != 0", vjp=_no_gradient, doc="Whether x is not zero.")
 to_int32: Op = Op(
-    "to_int32", conversion(int32), _to_int(int32), c={"bool": "(int32_t){x}", "int": "(int32_t){x}", "float": "hl_i32_{t}({x})"},
-    vjp=_no_gradient, doc="Convert to int32: floats truncate and saturate, NaN gives 0; int64 wraps.",
+    "to_int32", conversion(int32), _to_int(int32), c={"bool": "(int32_t){x}", "int": "(int32_t){x}", "float": "hl_op_i32_{t}({x})"},
+    vjp=_to_whole, faults=faults.of_to_int, doc="Convert to int32: floats truncate and saturate, NaN gives 0; int64 wraps.",
 )
 to_int64: Op = Op(
-    "to_int64", conversion(int64), _to_int(int64), c={"bool": "(int64_t){x}", "int": "(int64_t){x}", "float": "hl_i64_{t}({x})"},
-    vjp=_no_gradient, doc="Convert to int64: floats truncate and saturate, NaN gives 0.",
+    "to_int64", conversion(int64), _to_int(int64), c={"bool": "(int64_t){x}", "int": "(int64_t){x}", "float": "hl_op_i64_{t}({x})"},
+    vjp=_to_whole, faults=faults.of_to_int, doc="Convert to int64: floats truncate and saturate, NaN gives 0.",
 )
 to_float32: Op = Op(
     "to_float32", conversion(float32), _to_float(float32), c="(float){x}", vjp=_convert_back, doc="Convert to float32, rounding to nearest.",

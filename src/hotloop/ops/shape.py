@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from hotloop.dtypes import DType, bool_, int32, promote
-from hotloop.errors import ShapeError
+from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, Shape, constant, convert, structure, user_line
 from hotloop.ir.op import Op, untyped
+from hotloop.ops import faults
 from hotloop.ops.algebra import call
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +30,7 @@ class Index:
     __slots__ = ("_key", "flat", "shape")
 
     def __init__(self, flat: Array) -> None:
-        self.flat = np.ascontiguousarray(flat, np.int64)
+        self.flat = np.asarray(flat, np.int64, order="C")  # ascontiguousarray would give () an axis
         self.shape: Shape = flat.shape
         self._key = (self.shape, self.flat.tobytes())
 
@@ -122,6 +123,8 @@ def _all(x: Array, axes: tuple[int, ...]) -> Array:
 def _matmul(x: Array, y: Array) -> Array:
     rows = x if x.ndim > 1 else x[None, :]
     columns = y if y.ndim > 1 else y[:, None]
+    rank = max(rows.ndim, columns.ndim)
+    rows, columns = (a.reshape((1,) * (rank - a.ndim) + a.shape) for a in (rows, columns))
     # products[k, ..., i, j] = rows[..., i, k] * columns[..., k, j], summed over k in the fixed order
     left = np.moveaxis(rows, -1, 0)[..., None]
     right = np.moveaxis(columns, -2, 0)[..., None, :]
@@ -138,6 +141,32 @@ def _pack(*items: Any, shape: Shape) -> Array:
 
 def _take(x: Array, index: Index) -> Array:
     return np.asarray(x.reshape(-1)[index.flat])
+
+
+def _gather(x: Array, index: Array) -> Array:
+    """Take rows at run-time places: a negative place counts from the end, then it is clamped."""
+    count = x.shape[0]
+    if x.dtype != object:
+        place = np.clip(np.where(index < 0, index.astype(np.int64) + count, index), 0, count - 1)
+        return np.asarray(x[place])
+    rows = x.reshape(count, -1)
+    picked = [_pick(rows, _from_end(place, count)) for place in np.asarray(index, object).flat]
+    flat = [item for row in picked for item in row]
+    return _objects(flat, (*index.shape, *x.shape[1:]))
+
+
+def _from_end(place: Node, count: int) -> Node:
+    return call("select", call("lt", place, 0), call("add", place, count), place)
+
+
+def _pick(rows: Array, place: Node, first: int = 0) -> list[Any]:
+    """Choose one row by a balanced tree of selects: len(rows) - 1 for each element of a row."""
+    if len(rows) == 1:
+        return list(rows[0])
+    half = len(rows) // 2
+    below = call("lt", place, first + half)
+    pairs = zip(_pick(rows[:half], place, first), _pick(rows[half:], place, first + half), strict=True)
+    return [call("select", below, low, high) for low, high in pairs]
 
 
 def _spread(x: Array, index: Index, shape: Shape) -> Array:
@@ -166,40 +195,52 @@ def _same_shape(x: Node, shape: Shape) -> Node | None:
 
 broadcast: Op = _row(
     "broadcast", lambda x, shape: np.broadcast_to(x, shape), lambda g, out, x, shape: (sum_to(g, x.shape),),
-    "Repeat along new or length-1 axes.", simplify=_same_shape,
+    "Repeat along new or length-1 axes.", simplify=_same_shape, linear=True,
 )
 reshape: Op = _row(
     "reshape", lambda x, shape: np.reshape(x, shape), lambda g, out, x, shape: (reshape_to(g, x.shape),),
-    "The same elements in another shape.", simplify=_same_shape,
+    "The same elements in another shape.", simplify=_same_shape, linear=True,
 )
 transpose: Op = _row(
     "transpose", lambda x, axes: np.transpose(x, axes),
-    lambda g, out, x, axes: (transpose_by(g, tuple(int(i) for i in np.argsort(axes))),), "Permute the axes.",
+    lambda g, out, x, axes: (transpose_by(g, tuple(int(i) for i in np.argsort(axes))),), "Permute the axes.", linear=True,
 )
 pack: Op = _row(
     "pack", _pack, lambda g, out, *items, shape: tuple(element(g, i) for i in range(len(items))),
-    "An array of scalars.",
+    "An array of scalars.", linear=True,
 )
 take: Op = _row(
     "take", _take, lambda g, out, x, index: (spread_by(g, index, x.shape),), "Elements at static places.",
-    simplify=lambda x, index: _take_of_pack(x, index),
+    simplify=lambda x, index: _take_simplified(x, index), linear=True,
 )
 spread: Op = _row(
-    "spread", _spread, lambda g, out, x, index, shape: (take_by(g, index),), "Add elements into static places of zeros.",
+    "spread", _spread, lambda g, out, x, index, shape: (take_by(g, index),), "Add elements into static places of zeros.", linear=True,
+)
+gather: Op = _row(
+    "gather", _gather, lambda g, out, x, index: (_gather_gradient(g, x, index), None),
+    "Rows at run-time places; negative ones count from the end, places outside are clamped.",
+    faults=lambda out, x, index: _bounds(x, index),
 )
 concat: Op = _row(
     "concat", lambda *xs, axis: np.concatenate(xs, axis), lambda g, out, *xs, axis: _concat_gradient(g, xs, axis),
-    "Join along an axis.",
+    "Join along an axis.", linear=True,
 )
-sum_: Op = _row("sum", _sum, lambda g, out, x, axes: (_along(g, x, axes),), "Sum over axes, in the fixed order.")
+sum_: Op = _row(
+    "sum", _sum, lambda g, out, x, axes: (_along(g, x, axes),), "Sum over axes, in the fixed order.",
+    linear=True, faults=lambda out, x, axes: _reduction_faults(out, x),
+)
 prod: Op = _row(
-    "prod", _prod, lambda g, out, x, axes: (_along(apply_named("mul", g, out), x, axes) / x,), "Product over axes, in the fixed order."
+    "prod", _prod, lambda g, out, x, axes: (_along(g, x, axes) * _others(convert(x, g.dtype), axes),),
+    "Product over axes, in the fixed order.", faults=lambda out, x, axes: _reduction_faults(out, x),
 )
 amin: Op = _row("amin", _min, lambda g, out, x, axes: (_to_extremum(g, out, x, axes),), "Smallest over axes; NaN wins.")
 amax: Op = _row("amax", _max, lambda g, out, x, axes: (_to_extremum(g, out, x, axes),), "Largest over axes; NaN wins.")
 any_: Op = _row("any", _any, lambda g, out, x, axes: (None,), "Whether any bool over axes holds.")
 all_: Op = _row("all", _all, lambda g, out, x, axes: (None,), "Whether all bools over axes hold.")
-matmul: Op = _row("matmul", _matmul, lambda g, out, x, y: _matmul_gradient(g, x, y), "Matrix product as NumPy's @, sums in the fixed order.")
+matmul: Op = _row(
+    "matmul", _matmul, lambda g, out, x, y: _matmul_gradient(g, x, y), "Matrix product as NumPy's @, sums in the fixed order.",
+    faults=lambda out, x, y: _reduction_faults(out, x, y),
+)
 
 
 def apply_named(name: str, *operands: Any) -> Node:
@@ -207,12 +248,40 @@ def apply_named(name: str, *operands: Any) -> Node:
     return call(name, *operands)
 
 
-def _take_of_pack(x: Node, index: Index) -> Node | None:
-    if index.shape == () and x.op is pack:
-        return x.args[int(index.flat)]
+def _take_simplified(x: Node, index: Index) -> Node | None:
     if index.shape == x.shape and np.array_equal(index.flat.reshape(-1), np.arange(index.flat.size)):
         return x
+    if x.op is pack:
+        if index.shape == ():
+            return x.args[int(index.flat)]
+        return structure(pack, [x.args[i] for i in index.flat.flat], {"shape": index.shape}, x.dtype, index.shape) if index.flat.size else None
+    if x.op is take:  # one movement instead of two
+        return take_by(x.args[0], Index(x.attr["index"].flat.reshape(-1)[index.flat]))
+    if x.op is reshape:
+        return take_by(x.args[0], index)
     return None
+
+
+def _reduction_faults(out: Node, *operands: Node) -> list[tuple[Node, str]]:
+    """NaN and infinity out of operands that have none; wrapping integer sums are not found."""
+    if not out.dtype.is_float:
+        return []
+
+    def some(row: str, x: Node) -> Node:
+        hit = call(row, x)
+        return reduce(any_, hit, tuple(range(len(x.shape)))) if x.shape else hit
+
+    nan, infinite = some("isnan", operands[0]), some("isinf", operands[0])
+    for operand in operands[1:]:
+        nan, infinite = call("or", nan, some("isnan", operand)), call("or", infinite, some("isinf", operand))
+    invalid = call("and", some("isnan", out), call("invert", nan))
+    overflow = call("and", some("isinf", out), call("invert", call("or", nan, infinite)))
+    return [(invalid, faults.INVALID), (overflow, faults.OVERFLOW)]
+
+
+def _bounds(x: Node, index: Node) -> list[tuple[Node, str]]:
+    count = x.shape[0]
+    return [(call("or", call("lt", index, -count), call("ge", index, count)), f"{faults.BOUNDS} of an axis of length {count}")]
 
 
 def _along(g: Node, x: Node, axes: tuple[int, ...]) -> Node:
@@ -221,11 +290,68 @@ def _along(g: Node, x: Node, axes: tuple[int, ...]) -> Node:
     return broadcast_to(reshape_to(g, kept), x.shape)
 
 
+def _product_of_others(x: Node, axes: tuple[int, ...]) -> Node:
+    """For each element, the product of the others over axes; n * n products, but right at zeros."""
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    order = (*axes, *kept)
+    count = math.prod(x.shape[axis] for axis in axes)
+    rows = reshape_to(transpose_by(x, order), (1, count, math.prod(x.shape[axis] for axis in kept)))
+    itself = constant(np.eye(count, dtype=bool)[:, :, None])
+    others = reduce(prod, call("select", itself, constant(1, x.dtype), rows), (1,))
+    back = tuple(order.index(axis) for axis in range(len(x.shape)))
+    return transpose_by(reshape_to(others, tuple(x.shape[axis] for axis in order)), back)
+
+
+def _others(x: Node, axes: tuple[int, ...]) -> Node:
+    """For each element the product of all others along `axes`; no division, so zeros are no matter.
+
+    Cost: 4 log2(n) array operations.
+    """
+    kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
+    order = (*axes, *kept)
+    moved = transpose_by(x, order)
+    count = math.prod(x.shape[axis] for axis in axes)
+    rows = reshape_to(moved, (count, *[x.shape[axis] for axis in kept]))
+    before, after, step = _shifted(rows, 1), _shifted(rows, -1), 1
+    while step < count:
+        before, after = before * _shifted(before, step), after * _shifted(after, -step)
+        step *= 2
+    back = tuple(int(i) for i in np.argsort(order))
+    return transpose_by(reshape_to(before * after, moved.shape), back)
+
+
+def _shifted(x: Node, by: int) -> Node:
+    """Move rows towards the end, or for a negative count to the start; ones take their places."""
+    count = x.shape[0]
+    if abs(by) >= count:
+        return constant(np.ones(x.shape, x.dtype.numpy), x.dtype)
+    ones = constant(np.ones((abs(by), *x.shape[1:]), x.dtype.numpy), x.dtype)
+    places = np.arange(math.prod(x.shape)).reshape(x.shape)
+    if by > 0:
+        return concatenate([ones, take_by(x, Index(places[:-by]))], 0)
+    return concatenate([take_by(x, Index(places[-by:])), ones], 0)
+
+
 def _to_extremum(g: Node, out: Node, x: Node, axes: tuple[int, ...]) -> Node:
     """The gradient of min and max, shared equally by all places that attain it."""
     hit = call("eq", x, _along(out, x, axes))
     count = reduce(sum_, convert(hit, g.dtype), axes)
     return call("select", hit, _along(g / count, x, axes), constant(0, g.dtype, structural=True))
+
+
+def _gather_gradient(g: Node, x: Node, index: Node) -> Node:
+    """Add each gradient to the row it came from, by comparing every place with every row."""
+    count, places = x.shape[0], math.prod(index.shape)
+    at = reshape_to(clamped_place(index, count), (places, *[1] * len(x.shape)))
+    rows = constant(np.arange(count).reshape(count, *[1] * (len(x.shape) - 1)), index.dtype)
+    spreads = call("select", call("eq", at, rows), reshape_to(g, (places, 1, *x.shape[1:])), constant(0, g.dtype, structural=True))
+    return reduce(sum_, spreads, (0,))
+
+
+def clamped_place(index: Node, count: int) -> Node:
+    """Return where `gather` looks: a negative place counts from the end, then it is clamped."""
+    place = call("select", call("lt", index, 0), call("add", index, count), index)
+    return call("minimum", call("maximum", place, 0), count - 1)
 
 
 def _concat_gradient(g: Node, xs: tuple[Node, ...], axis: int) -> tuple[Node, ...]:
@@ -279,6 +405,15 @@ def pack_of(items: Sequence[Node], shape: Shape) -> Node:
 def take_by(x: Node, index: Index) -> Node:
     """Return the elements of `x` at static places; shape () gives a scalar."""
     return structure(take, (x,), {"index": index}, x.dtype, index.shape)
+
+
+def gather_from(x: Node, index: Node) -> Node:
+    """Return the rows of `x` (its axis 0) at run-time places. Unrolled: len(x) - 1 selects an element."""
+    if not index.dtype.is_int:
+        raise TypeMismatch(f"{user_line()}: an index must be an integer, not {index.dtype}. Use x.astype('int32').")
+    if not x.shape or x.shape[0] == 0:
+        raise ShapeError(f"{user_line()}: an array of shape {x.shape} has no element to index.")
+    return structure(gather, (x, index), None, x.dtype, (*index.shape, *x.shape[1:]))
 
 
 def element(x: Node, place: int) -> Node:

@@ -25,8 +25,11 @@
 #endif
 /* A rare path, always on plain numbers: kept out of line so that the main path stays small. */
 #ifndef HL_SLOW
-#define HL_SLOW static inline __attribute__((noinline, cold))
+#define HL_SLOW static __attribute__((noinline, cold, unused))
 #endif
+
+/* Where a target has an instruction for it, rounding to integers uses HL_FLOOR_F32 and so on: the
+ * result is exact, so the bits are the same. Elsewhere the builtins would call a library. */
 
 #define HL_RARELY(condition) __builtin_expect((condition) != 0, 0)
 
@@ -40,6 +43,18 @@ typedef uint64_t hl_u64;
 typedef int hl_mask_f32;
 typedef int hl_mask_f64;
 #define HL_LANE(value, i) (value)
+#if defined(__SSE4_1__) || defined(__aarch64__)
+#define HL_ROUND_F32(x) __builtin_roundevenf(x)
+#define HL_ROUND_F64(x) __builtin_roundeven(x)
+#define HL_FLOOR_F32(x) __builtin_floorf(x)
+#define HL_FLOOR_F64(x) __builtin_floor(x)
+#define HL_CEIL_F32(x) __builtin_ceilf(x)
+#define HL_CEIL_F64(x) __builtin_ceil(x)
+#define HL_TRUNC_F32(x) __builtin_truncf(x)
+#define HL_TRUNC_F64(x) __builtin_trunc(x)
+#endif
+#define HL_PICK(S, U, mask, yes, no) ((mask) ? (yes) : (no))
+#define HL_PICK_INT(I, mask, yes, no) ((mask) ? (yes) : (no))
 #define HL_SQRT_F32(x) __builtin_sqrtf(x)
 #define HL_SQRT_F64(x) __builtin_sqrt(x)
 #else
@@ -52,18 +67,34 @@ typedef uint64_t hl_u64 __attribute__((ext_vector_type(HL_LANES)));
 typedef hl_i32 hl_mask_f32;
 typedef hl_i64 hl_mask_f64;
 #define HL_LANE(value, i) ((value)[i])
+#if defined(__SSE4_1__) || defined(__aarch64__)
+#define HL_ROUND_F32(x) __builtin_elementwise_roundeven(x)
+#define HL_ROUND_F64(x) __builtin_elementwise_roundeven(x)
+#define HL_FLOOR_F32(x) __builtin_elementwise_floor(x)
+#define HL_FLOOR_F64(x) __builtin_elementwise_floor(x)
+#define HL_CEIL_F32(x) __builtin_elementwise_ceil(x)
+#define HL_CEIL_F64(x) __builtin_elementwise_ceil(x)
+#define HL_TRUNC_F32(x) __builtin_elementwise_trunc(x)
+#define HL_TRUNC_F64(x) __builtin_elementwise_trunc(x)
+#endif
+/* a mask lane is all ones or all zeros; compilers make a blend of this */
+#define HL_PICK(S, U, mask, yes, no)                                                               \
+    hl_from_bits_##S(((U)(mask) & hl_bits_##S(yes)) | (~(U)(mask) & hl_bits_##S(no)))
+#define HL_PICK_INT(I, mask, yes, no) (((mask) & (yes)) | (~(mask) & (no)))
 #define HL_SQRT_F32(x) __builtin_elementwise_sqrt(x)
 #define HL_SQRT_F64(x) __builtin_elementwise_sqrt(x)
 #endif
 
+#define HL_WIDTH_F32 32
+#define HL_WIDTH_F64 64
 #define HL_DIGITS_F32 23
 #define HL_DIGITS_F64 52
 #define HL_BIAS_F32 127
 #define HL_BIAS_F64 1023
 #define HL_SIGN_F32 0x80000000u
-#define HL_SIGN_F64 0x8000000000000000u
+#define HL_SIGN_F64 0x8000000000000000ull
 #define HL_FRACTION_F32 0x007fffffu
-#define HL_FRACTION_F64 0x000fffffffffffffu
+#define HL_FRACTION_F64 0x000fffffffffffffull
 #define HL_NORMAL_F32 0x1p-126f
 #define HL_NORMAL_F64 0x1p-1022
 #define HL_INF_F32 __builtin_inff()
@@ -71,18 +102,18 @@ typedef hl_i64 hl_mask_f64;
 #define HL_NAN_F32 __builtin_nanf("")
 #define HL_NAN_F64 __builtin_nan("")
 
-/* Adding 1.5 * 2^23 rounds to an integer (half to even) and leaves it in the low bits of the sum. */
+/* Adding 1.5 * 2^23 rounds to an integer, half to even: the low bits of the sum hold it. */
 #define HL_MAGIC_F32 0x1.8p23f
 #define HL_MAGIC_F64 0x1.8p52
 #define HL_MAGIC_BITS_F32 0x4b400000u
-#define HL_MAGIC_BITS_F64 0x4338000000000000u
+#define HL_MAGIC_BITS_F64 0x4338000000000000ull
 
 /* Low half of a significand, for exact products (Dekker 1971, with a mask in place of his factor:
  * it cannot overflow). Half of it is added first, so that the low part takes one bit less. */
 #define HL_HALF_F32 0x00000fffu
-#define HL_HALF_F64 0x0000000007ffffffu
+#define HL_HALF_F64 0x0000000007ffffffull
 #define HL_HALF_UP_F32 0x00000800u
-#define HL_HALF_UP_F64 0x0000000004000000u
+#define HL_HALF_UP_F64 0x0000000004000000ull
 
 HL_INLINE int hl_any_f32(hl_mask_f32 mask)
 {
@@ -122,11 +153,11 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
     }                                                                                              \
     HL_INLINE hl_##S hl_select_##S(hl_mask_##S mask, hl_##S yes, hl_##S no)                        \
     {                                                                                              \
-        return mask ? yes : no;                                                                    \
+        return HL_PICK(S, U, mask, yes, no);                                                       \
     }                                                                                              \
     HL_INLINE I hl_select_int_##S(hl_mask_##S mask, I yes, I no)                                   \
     {                                                                                              \
-        return mask ? yes : no;                                                                    \
+        return HL_PICK_INT(I, mask, yes, no);                                                      \
     }                                                                                              \
     HL_INLINE hl_##S hl_abs_##S(hl_##S x)                                                          \
     {                                                                                              \
@@ -146,7 +177,7 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
     {                                                                                              \
         return hl_from_bits_##S(((U)k + HL_BIAS_##C) << HL_DIGITS_##C);                            \
     }                                                                                              \
-    /* x * 2^k with at most one rounding, for |k| <= 2 * bias: gradual underflow comes out right. */ \
+    /* x * 2^k rounded at most once, for |k| <= 2 * bias: gradual underflow comes out right. */    \
     HL_INLINE hl_##S hl_scale_##S(hl_##S x, I k)                                                   \
     {                                                                                              \
         I half = k >> 1;                                                                           \
@@ -187,10 +218,12 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
         hl_pair_##S y = hl_two_sum_##S(a.hi, b.hi);                                                \
         return hl_fast_sum_##S(y.hi, y.lo + (a.lo + b.lo));                                        \
     }                                                                                              \
+    /* Not normalised: lo may reach a few units in the last place of hi. */                        \
     HL_INLINE hl_pair_##S hl_pair_mul_##S(hl_pair_##S a, hl_pair_##S b)                            \
     {                                                                                              \
         hl_pair_##S y = hl_two_mul_##S(a.hi, b.hi);                                                \
-        return hl_fast_sum_##S(y.hi, y.lo + (a.hi * b.lo + a.lo * b.hi));                          \
+        y.lo = y.lo + (a.hi * b.lo + a.lo * b.hi);                                                 \
+        return y;                                                                                  \
     }                                                                                              \
     /* One division, then the exact remainder: hi + lo is the quotient to about twice the digits,  \
      * not normalised. */                                                                          \
@@ -210,7 +243,7 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
         hl_pair_##S y = {root, rest / hl_select_##S(root == 0, (hl_##S)((R)1), twice)};            \
         return y;                                                                                  \
     }                                                                                              \
-    /* Polynomials, lowest coefficient first, in the order of Estrin 1960: short dependency chains. */ \
+    /* Polynomials, lowest coefficient first, in Estrin's order (1960): short dependency chains. */\
     HL_INLINE hl_##S hl_poly3_##S(hl_##S x, R a, R b, R c)                                         \
     {                                                                                              \
         return (a + b * x) + c * (x * x);                                                          \
@@ -219,44 +252,65 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
     {                                                                                              \
         return (a + b * x) + (c + d * x) * (x * x);                                                \
     }                                                                                              \
-    HL_INLINE hl_##S hl_poly5_##S(hl_##S x, R a, R b, R c, R d, R e)                               \
+    /* start + s * polynomial(x): the factor goes into both halves of the polynomial and the start \
+     * to the half that is done first, which takes two steps less than a product at the end. */    \
+    HL_INLINE hl_##S hl_add_poly3_##S(hl_##S start, hl_##S s, hl_##S x, R a, R b, R c)             \
+    {                                                                                              \
+        return (start + s * (a + b * x)) + (s * (x * x)) * c;                                      \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly4_##S(hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d)        \
+    {                                                                                              \
+        return (start + s * (a + b * x)) + (s * (x * x)) * (c + d * x);                            \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly5_##S(hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d, R e)   \
     {                                                                                              \
         hl_##S x2 = x * x;                                                                         \
-        return (a + b * x) + x2 * ((c + d * x) + e * x2);                                          \
+        return (start + s * (a + b * x)) + (s * x2) * ((c + d * x) + e * x2);                      \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly6_##S(                                                             \
+        hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d, R e, R f)                            \
+    {                                                                                              \
+        hl_##S x2 = x * x;                                                                         \
+        return (start + s * (a + b * x)) + (s * x2) * hl_poly4_##S(x, c, d, e, f);                 \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly7_##S(                                                             \
+        hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d, R e, R f, R g)                       \
+    {                                                                                              \
+        hl_##S x2 = x * x;                                                                         \
+        return (start + s * hl_poly4_##S(x, a, b, c, d))                                           \
+            + (s * (x2 * x2)) * hl_poly3_##S(x, e, f, g);                                          \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly10_##S(                                                            \
+        hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h, R i, R j)        \
+    {                                                                                              \
+        hl_##S x2 = x * x, x4 = x2 * x2;                                                           \
+        return (start + s * hl_poly4_##S(x, a, b, c, d))                                           \
+            + (s * x4) * (hl_poly4_##S(x, e, f, g, h) + x4 * (i + j * x));                         \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly11_##S(                                                            \
+        hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h, R i, R j, R k)   \
+    {                                                                                              \
+        hl_##S x2 = x * x, x4 = x2 * x2;                                                           \
+        return (start + s * hl_poly4_##S(x, a, b, c, d))                                           \
+            + (s * x4) * (hl_poly4_##S(x, e, f, g, h) + x4 * hl_poly3_##S(x, i, j, k));            \
+    }                                                                                              \
+    HL_INLINE hl_##S hl_add_poly12_##S(                                                            \
+        hl_##S start, hl_##S s, hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h, R i, R j, R k,   \
+        R l)                                                                                       \
+    {                                                                                              \
+        hl_##S x2 = x * x, x4 = x2 * x2;                                                           \
+        return (start + s * hl_poly4_##S(x, a, b, c, d))                                           \
+            + (s * x4) * (hl_poly4_##S(x, e, f, g, h) + x4 * hl_poly4_##S(x, i, j, k, l));         \
     }                                                                                              \
     HL_INLINE hl_##S hl_poly6_##S(hl_##S x, R a, R b, R c, R d, R e, R f)                          \
     {                                                                                              \
         hl_##S x2 = x * x;                                                                         \
         return (a + b * x) + x2 * ((c + d * x) + x2 * (e + f * x));                                \
     }                                                                                              \
-    HL_INLINE hl_##S hl_poly7_##S(hl_##S x, R a, R b, R c, R d, R e, R f, R g)                     \
-    {                                                                                              \
-        hl_##S x2 = x * x;                                                                         \
-        return hl_poly4_##S(x, a, b, c, d) + x2 * x2 * ((e + f * x) + g * x2);                     \
-    }                                                                                              \
     HL_INLINE hl_##S hl_poly8_##S(hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h)                \
     {                                                                                              \
         hl_##S x2 = x * x;                                                                         \
         return hl_poly4_##S(x, a, b, c, d) + x2 * x2 * hl_poly4_##S(x, e, f, g, h);                \
-    }                                                                                              \
-    HL_INLINE hl_##S hl_poly10_##S(hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h, R i, R j)     \
-    {                                                                                              \
-        hl_##S x2 = x * x, x4 = x2 * x2;                                                           \
-        return hl_poly4_##S(x, a, b, c, d) + x4 * (hl_poly4_##S(x, e, f, g, h) + x4 * (i + j * x)); \
-    }                                                                                              \
-    HL_INLINE hl_##S hl_poly11_##S(                                                                \
-        hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h, R i, R j, R k)                           \
-    {                                                                                              \
-        hl_##S x2 = x * x, x4 = x2 * x2;                                                           \
-        return hl_poly4_##S(x, a, b, c, d)                                                         \
-            + x4 * (hl_poly4_##S(x, e, f, g, h) + x4 * hl_poly3_##S(x, i, j, k));                  \
-    }                                                                                              \
-    HL_INLINE hl_##S hl_poly12_##S(                                                                \
-        hl_##S x, R a, R b, R c, R d, R e, R f, R g, R h, R i, R j, R k, R l)                      \
-    {                                                                                              \
-        hl_##S x2 = x * x, x4 = x2 * x2;                                                           \
-        return hl_poly4_##S(x, a, b, c, d)                                                         \
-            + x4 * (hl_poly4_##S(x, e, f, g, h) + x4 * hl_poly4_##S(x, i, j, k, l));               \
     }
 
 HL_DEFINE_LANES(f32, F32, float, hl_i32, hl_u32)

@@ -1,0 +1,171 @@
+"""Control programs beside CasADi, Numba, JAX, Copapy and C: time to the first result, a call, a step.
+
+Every program computes in float32 (CasADi's VM, plain Python: float64) and is checked against plain Python
+on several inputs before it is timed. Three figures a peer: the time from nothing to the first result (trace,
+compile, load, first call; the package imported and warmed up by a small program before), one call from
+Python with the inputs in place, and one step repeated natively.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks import measure, peers, sides
+from benchmarks.measure import Report, Timing, say
+from benchmarks.programs import ALL, Program
+
+OWN = "hotloop"
+CASADI = ("CasADi + gcc", "CasADi + gcc, float")
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A way to build a program: its label, the package it needs, and which programs it can express."""
+
+    label: str
+    package: str
+    build: sides.Build
+    needs: str = ""  # "arrays": only programs with an array form; "repeat": only those with a repetition
+
+    def suits(self, program: Program) -> bool:
+        """Tell whether the program has the form this one needs."""
+        return self.needs != "arrays" or program.arrays is not None
+
+
+def contenders() -> list[Contender]:
+    """Return all ways to build a program, hotloop's first."""
+    compiler, zig = peers.gcc() or peers.zig(), peers.zig()
+    found = [
+        Contender(OWN, "hotloop", sides.hotloop),
+        Contender("hotloop fast", "hotloop", functools.partial(sides.hotloop, fast=True)),
+        Contender("hotloop loop", "hotloop", functools.partial(sides.hotloop, looped=True), "repeat"),
+        Contender("hotloop arrays", "hotloop", sides.hotloop_arrays, "arrays"),
+        Contender(CASADI[0], "casadi", functools.partial(sides.casadi, compiler=compiler)),
+        Contender(CASADI[1], "casadi", functools.partial(sides.casadi, flags=peers.REALLY_FLOAT, compiler=compiler)),
+        Contender("CasADi VM", "casadi", sides.casadi_vm),
+        Contender("Numba", "numba", sides.numba),
+        Contender("JAX", "jax", sides.jax),
+        Contender("Copapy", "copapy", sides.copapy),
+        Contender("C by hand", "ziglang", functools.partial(sides.c, compiler=zig)),
+        Contender("C by hand, fast-math", "ziglang", functools.partial(sides.c, flags=peers.FAST, compiler=zig)),
+        Contender("NumPy", "numpy", sides.numpy, "arrays"),
+        Contender("Python", "numpy", sides.python),
+    ]
+    return [one for one in found if one.needs != "repeat" or one.label.startswith(OWN)]
+
+
+REPEATED = ("inverse_kinematics", "mpc")
+
+
+@dataclass(slots=True)
+class Found:
+    """What was measured of one contender on one program."""
+
+    first: Timing
+    side: sides.Side
+    call: Timing | None = None
+    step: Timing | None = None
+
+
+def _first(contender: Contender, program: Program, quick: bool) -> tuple[Timing, sides.Side]:
+    """Time from nothing to the first result, repeated where it is short."""
+    samples: list[float] = []
+    begun = time.perf_counter()
+    while True:
+        start = time.perf_counter()
+        side = contender.build(program)
+        side.evaluate(program.flat)
+        samples.append(time.perf_counter() - start)
+        if len(samples) >= measure.LEAST_REPEATS or time.perf_counter() - begun > (0.3 if quick else 2.0):
+            return measure.timing(samples), side
+
+
+def _check(label: str, program: Program, side: sides.Side) -> None:
+    for x in program.samples(4):
+        measure.check_equal(f"{program.name}, {label}", side.evaluate(x), program.oracle(x), rtol=program.rtol, atol=program.atol)
+    side.evaluate(program.flat)
+
+
+def _gather(program: Program, chosen: Sequence[Contender], quick: bool) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for contender in chosen:
+        if not contender.suits(program) or (contender.needs == "repeat" and program.name not in REPEATED):
+            continue
+        try:
+            first, side = _first(contender, program, quick)
+        except Exception as fault:
+            say(f"    {contender.label}: left out, {type(fault).__name__}: {str(fault)[:300]}")
+            continue
+        _check(contender.label, program, side)
+        found[contender.label] = Found(first, side)
+    return found
+
+
+def _time(found: Mapping[str, Found], repeats: int, sample_s: float) -> None:
+    many = {label: one.side.many for label, one in found.items() if one.side.many}
+    steps = measure.interleaved(many, repeats=repeats, sample_s=sample_s)
+    calls = {label: measure.calls(one.side.call) for label, one in found.items()}
+    timed = measure.interleaved(calls, repeats=repeats, sample_s=sample_s)
+    for label, one in found.items():
+        one.call, one.step = timed[label], steps.get(label)
+
+
+def _judge(report: Report, name: str, found: Mapping[str, Found]) -> None:
+    own = found.get(OWN)
+    if not own or not own.call or not own.step:
+        return
+    peer = [one.step.ns for label in CASADI if (one := found.get(label)) and one.step]
+    if peer:
+        report.at_most(f"{name}: step beside the better of CasADi + gcc", own.step.ns / min(peer), 1.0, "x")
+    report.at_most(f"{name}: call beyond the step", own.call.us - own.step.us, 0.2, " us")
+    report.at_most(f"{name}: first result", own.first.ms, 20, " ms")
+    for label in ("Numba", "JAX"):
+        if label in found:
+            report.at_least(f"{name}: first result sooner than {label}", found[label].first.ms / own.first.ms, 100, "x")
+
+
+def _warm(chosen: Sequence[Contender]) -> None:
+    """Let every package do its work of the first use, which is no part of a program's time."""
+    tiny = ALL["attitude"]
+    for contender in chosen:
+        if contender.suits(tiny):
+            try:
+                side = contender.build(tiny)  # a name: what it keeps must outlive the call
+                side.evaluate(tiny.flat)
+            except Exception as fault:
+                say(f"    {contender.label}: {type(fault).__name__}: {str(fault)[:300]}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return how many targets were missed."""
+    options = measure.arguments(__doc__, argv, names=tuple(ALL))
+    np.seterr(all="ignore")
+    report = Report("control: programs of control engineering, float32")
+    report.open(peers.PACKAGES)
+    wanted = [name.strip().lower() for name in options.peers.split(",") if name.strip()]
+    usable = [one for one in contenders() if peers.installed(one.package)]
+    chosen = [one for one in usable if not wanted or any(one.label.lower().startswith(name) for name in wanted)]
+    for package in peers.missing(peers.PACKAGES):
+        say(f"    {package} is not installed: left out")
+    _warm(chosen)
+    for name in options.names or ALL:
+        program = ALL[name]
+        say(f"\n{program.title}")
+        found = _gather(program, chosen, options.quick)
+        if found:
+            _time(found, options.repeats, 0.002 if options.quick else 0.01)
+            timed = {label: one.call for label, one in found.items() if one.call}
+            steps = {label: one.step for label, one in found.items() if one.step}
+            say(sides.table(timed, steps, {label: one.first for label, one in found.items()}))
+            _judge(report, name, found)
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main() > 0)

@@ -1,0 +1,50 @@
+"""`link`: Program + stencil library -> Image, by way of the emitter in C."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from hotloop import _emit
+from hotloop.image import Image
+from hotloop.ir.program import Program, overloads
+from hotloop.stencils.format import Library
+from hotloop.stencils.library import library
+
+_LOADS = [f"{kind}.{short}" for kind in ("load", "store") for short in ("b", "i32", "i64", "f32", "f64")]
+_BASICS = [*_LOADS, "move.v", "move.i", "set", "repeat", "unless", "jump", "leave"]
+
+# what the entry pushes and the deepest helper uses: far below this on every target (DESIGN 3.6)
+STACK = 512
+
+
+@cache
+def _tables(target: str) -> Any:  # Any: _emit.Library
+    """Return the library of a target as the emitter takes it: overloads first, in Program's numbering."""
+    found: Library = library(target)
+    rows = [*overloads(), *_BASICS]
+    order = found.overloads[[found.names[name] for name in rows]]
+    basics = [*range(len(rows) - len(_BASICS), len(rows)), found.meta["enter"]]
+    words = [found.stencils, found.variants, found.fields, found.xors, found.patches, found.items, order]
+    extra = [np.array(found.meta["classes"], np.int32), np.array(basics, np.int32)]
+    return _emit.Library(
+        *[np.ascontiguousarray(table, np.int32) for table in [*words, *extra]],
+        found.code,
+        (found.meta["vectors"], found.meta["integers"]),
+        (found.meta["saved_vectors"], found.meta["saved_integers"]),
+    )
+
+
+def link(program: Program, target: str) -> Image:
+    """Allocate registers, copy stencils, fill holes."""
+    code, data_size, (stencils, stores, loads, moves), executed = _emit.assemble(
+        _tables(target), program.code, program.values, program.loops, program.carries, len(program.data)
+    )
+    data = bytes(program.data) + bytes(max(data_size, 16) - len(program.data))
+    facts = {"stencils": stencils, "stores": stores, "loads": loads, "moves": moves}
+    return Image(
+        target=target, code=code, data=data, entry=0, symbols=tuple(program.symbols), stack=STACK,
+        instructions=None if executed < 0 else executed, facts=facts,
+    )  # fmt: skip

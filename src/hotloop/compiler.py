@@ -1,0 +1,268 @@
+"""The compiler: outputs of a graph + options -> a program on one place, ready to run.
+
+`PIPELINE` is the list of passes, as data. Every pass takes the roots (outputs, then next values of
+states) and gives roots of the same number, shapes and dtypes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hotloop import _runner
+from hotloop.backends.native.link import link
+from hotloop.errors import NameConflict, TargetError
+from hotloop.image import Image, Symbol
+from hotloop.ir import reference
+from hotloop.ir.graph import CONST, INPUT, STATE, Cell, Node, reachable, source_line
+from hotloop.ir.program import Program
+from hotloop.ir.rewrite import walk
+from hotloop.passes.algebra import fast as fast_algebra
+from hotloop.passes.check import instrument
+from hotloop.passes.linearize import linearize
+from hotloop.passes.unroll import scalars_of, unroll
+from hotloop.stencils.library import available
+
+LEVELS = ("x86-64-v3", "x86-64-v2")  # best first
+ALIASES = {"x86_64": "native", "x86-64": "native"}
+LONG_RUNNING = 200_000  # instructions beyond which a run releases the interpreter's lock
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to compile: arch is "native", "reference" or the name of a stencil library."""
+
+    arch: str = "native"
+    fast: bool = False
+    checked: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """Facts of a compiled program; str() is a table.
+
+    instructions: stencils executed by a run, None where a loop's length depends on data
+    code, data, stack: bytes; stores, loads, moves: instructions that the allocator added
+    seconds: time of each step of the compilation
+    """
+
+    target: str
+    operations: int = 0
+    instructions: int | None = None
+    code: int = 0
+    data: int = 0
+    stack: int = 0
+    stores: int = 0
+    loads: int = 0
+    moves: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        executed = "depends on data" if self.instructions is None else f"{self.instructions:,}"
+        rows = [
+            ("target", self.target), ("operations", f"{self.operations:,}"), ("instructions a run", executed),
+            ("code", f"{self.code:,} bytes"), ("data", f"{self.data:,} bytes"), ("stack", f"at most {self.stack:,} bytes"),
+            ("spilled stores, reloads, moves", f"{self.stores:,}, {self.loads:,}, {self.moves:,}"),
+        ]  # fmt: skip
+        rows += [(f"time of {name}", f"{1e3 * seconds:.3f} ms") for name, seconds in self.seconds.items()]
+        rows.append(("time in all", f"{1e3 * sum(self.seconds.values()):.3f} ms"))
+        return "\n".join(f"{name:32}{text}" for name, text in rows)
+
+
+def resolve_arch(arch: str) -> str:
+    """Return the stencil library that an arch stands for on this machine. Raises TargetError."""
+    arch = ALIASES.get(arch, arch)
+    if arch == "reference":
+        return arch
+    found = available()
+    level = _runner.cpu_features()
+    runs = [name for name in LEVELS[LEVELS.index(level) :] if name in found] if level in LEVELS else []
+    if arch == "native":
+        arch = os.environ.get("HOTLOOP_TARGET_ARCH") or (runs[0] if runs else "reference")
+    if arch not in (*found, "reference"):
+        raise TargetError(f"unknown target {arch!r}. Known: native, reference, {', '.join(found)}.")
+    if arch != "reference" and arch not in runs:
+        raise TargetError(f"target {arch} does not run on this machine, which has {level}.")
+    return arch
+
+
+class Compiled:
+    """One program on one place: its memory, and `run`."""
+
+    def __init__(self, report: Report, places: dict[int, Symbol], symbols: Sequence[Symbol], faults: list[str] | None) -> None:
+        self.report = report
+        self.faults = faults
+        self.fault: Symbol | None = None
+        self.symbols = tuple(symbols)
+        self.image: Image | None = None
+        self.listing: Program | None = None
+        self.program: _runner.Program | None = None
+        self.run: Callable[[], None] = _not_ready
+        self._places = places
+
+    def symbol(self, node: Node) -> Symbol | None:
+        """Return the memory of an input, state or output of this program, or None if it has none."""
+        return self._places.get(node.id)
+
+    def view(self, symbol: Symbol) -> np.ndarray[Any, Any]:
+        """Return a live, writable view of a symbol's memory; no copy."""
+        count = int(np.prod(symbol.shape, dtype=np.int64))
+        if count == 0:
+            return np.empty(symbol.shape, symbol.dtype.numpy)
+        assert self.program is not None
+        return np.frombuffer(self.program, symbol.dtype.numpy, count, symbol.offset).reshape(symbol.shape)
+
+    def run_many(self, count: int) -> None:
+        """Run `count` times with no Python in between."""
+        assert self.program is not None
+        self.program.run_many(count)
+
+
+class Interpreted(Compiled):
+    """A program that the reference evaluates; same interface, no machine code."""
+
+    def __init__(
+        self, report: Report, roots: Sequence[tuple[Node, Node]], cells: Sequence[Node], nexts: Sequence[tuple[Node, Node]],
+        names: dict[int, Symbol], faults: list[str] | None,
+    ) -> None:  # fmt: skip
+        super().__init__(report, names, list(names.values()), faults)
+        self.memory: reference.Memory = {cell.attr: np.array(cell.attr.init) for cell in cells}
+        self._arrays: dict[Symbol, np.ndarray[Any, Any]] = {}
+        for node in cells:
+            self._arrays[names[node.id]] = self.memory[node.attr]
+        self._results = [(names[node.id], root) for node, root in roots if names[node.id] not in self._arrays]
+        for symbol, root in self._results:
+            init = root.attr.value if root.op is CONST else 0
+            self._arrays[symbol] = np.full(symbol.shape, init, symbol.dtype.numpy)
+        self._nexts = [(names[state.id], root) for state, root in nexts]
+        self.run = self._run
+
+    def view(self, symbol: Symbol) -> np.ndarray[Any, Any]:
+        """Return the array that runs read or write."""
+        return self._arrays[symbol]
+
+    def run_many(self, count: int) -> None:
+        """Run `count` times."""
+        for _ in range(count):
+            self._run()
+
+    def _run(self) -> None:
+        updates = [*self._results, *self._nexts]
+        values = reference.evaluate_nodes([root for _, root in updates], self.memory)
+        for (symbol, _), value in zip(updates, values, strict=True):
+            self._arrays[symbol][...] = value
+
+
+def _not_ready() -> None:
+    raise AssertionError("the program is not ready")
+
+
+def compile_graph(outputs: Sequence[Node], options: Options | None = None, trace_seconds: float = 0.0) -> Compiled:
+    """Compile the program that computes `outputs` and steps the states they depend on.
+
+    Cost: a few microseconds an operation. Raises TargetError, NameConflict.
+    """
+    options = options or Options()
+    arch = resolve_arch(options.arch)
+    clock = _Clock({"trace": trace_seconds} if trace_seconds else {})
+    nodes = reachable(outputs)
+    cells = [node for node in nodes if node.op in (INPUT, STATE)]
+    states = [node for node in cells if node.op is STATE and node.attr.next is not None]
+    names = _names(cells)
+    clock.mark("reach")
+    unique = list({node.id: node for node in outputs}.values())
+    roots = [*unique, *[state.attr.next for state in states]]
+    faults: list[str] | None = None
+    if options.checked:
+        roots, fault, faults = instrument(roots)
+        roots = [*roots, fault]
+        clock.mark("check")
+    if options.fast:
+        roots = fast_algebra(roots)
+        clock.mark("algebra")
+    keep = [fault] if options.checked else []
+    wanted = [*unique, *keep]
+    transformed = [*roots[: len(unique)], *roots[len(unique) + len(states) :]]
+    nexts = roots[len(unique) : len(unique) + len(states)]
+    report = Report(arch, seconds=clock.seconds)
+    if arch == "reference":
+        made = _interpret(report, list(zip(wanted, transformed, strict=True)), cells, list(zip(states, nexts, strict=True)), names, faults)
+    else:
+        made = _native(report, clock, wanted, transformed, cells, list(zip(states, nexts, strict=True)), names, faults)
+    if options.checked:
+        made.fault = made.symbol(fault)
+    return made
+
+
+def _native(
+    report: Report, clock: _Clock, wanted: Sequence[Node], roots: Sequence[Node], cells: Sequence[Node],
+    nexts: Sequence[tuple[Node, Node]], names: dict[int, str], faults: list[str] | None,
+) -> Compiled:  # fmt: skip
+    ends = [*roots, *[root for _, root in nexts]]
+    found = unroll(ends)
+    clock.mark("unroll")
+    scalars = [scalar for end in ends for scalar in scalars_of(found, end)]
+    nodes = [node for node in walk(scalars) if node.op not in (INPUT, STATE, CONST)]
+    clock.mark("order")
+    outputs = [(want, want.shape, scalars_of(found, root)) for want, root in zip(wanted, roots, strict=True)]
+    steps: list[tuple[Cell, list[Node]]] = [(state.attr, scalars_of(found, root)) for state, root in nexts]
+    program = linearize(nodes, outputs, steps, [(cell, names[cell.id]) for cell in cells])
+    clock.mark("linearize")
+    image = link(program, report.target)
+    clock.mark("emit")
+    made = Compiled(report, program.places, program.symbols, faults)
+    long_running = image.instructions is None or image.instructions > LONG_RUNNING
+    made.image, made.listing = image, program
+    made.program = _runner.Program(image.code, image.data, image.entry, stack=image.stack, long_running=long_running)
+    made.run = made.program.run
+    clock.mark("load")
+    report.operations, report.instructions = program.instructions, image.instructions
+    report.code, report.data, report.stack = len(image.code), len(image.data), image.stack
+    report.stores, report.loads, report.moves = (image.facts[name] for name in ("stores", "loads", "moves"))
+    return made
+
+
+def _interpret(
+    report: Report, roots: Sequence[tuple[Node, Node]], cells: Sequence[Node], nexts: Sequence[tuple[Node, Node]],
+    names: dict[int, str], faults: list[str] | None,
+) -> Compiled:  # fmt: skip
+    symbols = {cell.id: Symbol(names[cell.id], "input" if cell.op is INPUT else "state", cell.dtype, cell.shape, cell.id) for cell in cells}
+    for node, _ in roots:
+        symbols.setdefault(node.id, Symbol("", "constant" if node.op is CONST else "output", node.dtype, node.shape, node.id))
+    return Interpreted(report, roots, cells, nexts, symbols, faults)
+
+
+def _names(cells: Sequence[Node]) -> dict[int, str]:
+    """Return the name of each cell: the user's, else in0, in1, ... and state0, ... in order."""
+    taken: dict[str, Node] = {}
+    for cell in cells:
+        name = cell.attr.name
+        if name is not None and taken.setdefault(name, cell) is not cell:
+            raise NameConflict(f"two inputs are named {name!r}: at {source_line(taken[name])} and {source_line(cell)}.")
+    found = {}
+    counts = {INPUT: 0, STATE: 0}
+    for cell in cells:
+        kind = "in" if cell.op is INPUT else "state"
+        while cell.attr.name is None and f"{kind}{counts[cell.op]}" in taken:
+            counts[cell.op] += 1
+        found[cell.id] = cell.attr.name or f"{kind}{counts[cell.op]}"
+        counts[cell.op] += cell.attr.name is None
+    return found
+
+
+class _Clock:
+    """Wall time of each step."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+        self._last = time.perf_counter()
+
+    def mark(self, step: str) -> None:
+        now = time.perf_counter()
+        self.seconds[step] = self.seconds.get(step, 0.0) + now - self._last
+        self._last = now

@@ -1,0 +1,289 @@
+"""Pass `linearize`: a graph of scalars becomes a Program, and its values get places in memory.
+
+The order is that of creation, which is the order in which the user wrote the operations; what a
+loop does not change is computed before it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hotloop.dtypes import DType, int32
+from hotloop.image import Symbol
+from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
+from hotloop.ir.loop import dependents
+from hotloop.ir.op import REGISTRY, Op
+from hotloop.ir.program import COPY, DTYPE_NUMBER, IN_MEMORY, LOOP_BEGIN, LOOP_END, LOOP_EXIT, OUTPUT, STORE, Program, overload_numbers
+from hotloop.ops.shape import take
+
+
+class _Memory:
+    """The layout of the data: inputs, states, outputs, constants, in that order of arrival."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.symbols: list[Symbol] = []
+        self.constants: dict[tuple[DType, bytes], int] = {}
+
+    def place(self, dtype: DType, shape: tuple[int, ...], init: np.ndarray[Any, Any] | None) -> int:
+        """Reserve room for an array and return its offset."""
+        align = 16 if shape else dtype.size
+        self.data.extend(bytes(-len(self.data) % align))
+        offset = len(self.data)
+        if init is None:
+            self.data.extend(bytes(dtype.size * int(np.prod(shape, dtype=np.int64))))
+        else:
+            self.data.extend(np.ascontiguousarray(init, dtype.numpy).tobytes())
+        return offset
+
+    def symbol(self, name: str, kind: str, dtype: DType, shape: tuple[int, ...], init: np.ndarray[Any, Any] | None) -> Symbol:
+        """Reserve room under a name."""
+        found = Symbol(name, kind, dtype, shape, self.place(dtype, shape, init))
+        self.symbols.append(found)
+        return found
+
+    def constant(self, value: bool | int | float, dtype: DType) -> int:
+        """Return the offset of a pooled constant."""
+        bits = np.asarray(value, dtype.numpy).tobytes()
+        if (dtype, bits) not in self.constants:
+            self.constants[dtype, bits] = self.place(dtype, (), np.asarray(value, dtype.numpy))
+        return self.constants[dtype, bits]
+
+
+def linearize(
+    nodes: Sequence[Node],
+    outputs: Sequence[tuple[Node, tuple[int, ...], list[Node]]],
+    nexts: Sequence[tuple[Cell, list[Node]]],
+    cells: Sequence[tuple[Node, str]],
+) -> Program:
+    """Turn scalar nodes, in order of id, into a Program.
+
+    outputs: (node as the user has it, its shape, its scalar nodes); nexts: (state, scalar nodes of its
+    next value); cells: input and state nodes with their names, in the order of memory.
+    """
+    builder = _Builder()
+    for node, name in cells:
+        builder.add_cell(node, name)
+    for node, shape, scalars in outputs:
+        builder.add_output(node, shape, scalars)
+    builder.add_nodes(nodes)
+    builder.add_stores(nexts)
+    return builder.program()
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.memory = _Memory()
+        self.places: dict[int, Symbol] = {}
+        self.cell_symbols: dict[Cell, Symbol] = {}
+        self.code: array[int] = array("i")
+        self.values: array[int] = array("i")
+        self.loops: array[int] = array("i")
+        self.carries: array[int] = array("i")
+        self.number: dict[int, int] = {}  # node id -> value
+        self.home: dict[int, int] = {}  # node id -> place of an output that is stored as it is computed
+        self.stores: dict[int, list[int]] = {}  # node id -> further places
+        self.early: list[tuple[Node, int]] = []  # outputs that are in memory already: copied first
+        self.listed: list[Node] = []
+        self.owner: dict[int, int] = {}  # node id -> id of the innermost loop it runs in
+        self.inside: dict[int, list[Node]] = {}  # loop id -> its nodes in order
+
+    # -- memory ------------------------------------------------------------------------------
+
+    def add_cell(self, node: Node, name: str) -> None:
+        cell: Cell = node.attr
+        symbol = self.memory.symbol(name, "input" if node.op is INPUT else "state", cell.dtype, cell.shape, cell.init)
+        self.places[node.id] = symbol
+        self.cell_symbols[cell] = symbol
+
+    def add_output(self, node: Node, shape: tuple[int, ...], scalars: list[Node]) -> None:
+        if node.id in self.places:  # an input: read where it is
+            return
+        if node.op is CONST:
+            self.places[node.id] = self.memory.symbol("", "constant", node.dtype, shape, np.asarray(node.attr.value))
+            return
+        init = np.array([s.attr.value if s.op is CONST else 0 for s in scalars], node.dtype.numpy).reshape(shape)
+        symbol = self.memory.symbol("", "output", node.dtype, shape, init)
+        self.places[node.id] = symbol
+        for i, scalar in enumerate(scalars):
+            offset = symbol.offset + i * node.dtype.size
+            if scalar.op is CONST:
+                continue
+            if _in_memory(scalar):
+                self.early.append((scalar, offset))
+            elif scalar.id in self.home or scalar.op is ITEM:
+                self.stores.setdefault(scalar.id, []).append(offset)
+            else:
+                self.home[scalar.id] = offset
+
+    # -- instructions ------------------------------------------------------------------------
+
+    def new_value(self, node: Node | None, dtype: DType, place: int = -1, flags: int = 0) -> int:
+        number = len(self.values) // 3
+        self.values.extend((DTYPE_NUMBER[dtype], place, flags))
+        if node is not None:
+            self.number[node.id] = number
+        return number
+
+    def add_nodes(self, nodes: Sequence[Node]) -> None:
+        loops = [node for node in nodes if node.op is LOOP]
+        if loops:
+            nodes = self._assign_loops(nodes, loops)
+        for scalar, offset in self.early:
+            self.use(scalar)
+            self.code.extend((STORE, -1, self.number[scalar.id], -1, -1, offset))
+            self.listed.append(scalar)
+        self._add(nodes)
+
+    def use(self, node: Node) -> int:
+        """Return the value of a node, entering constants and cells on first use."""
+        found = self.number.get(node.id)
+        return self._load(node) if found is None else found
+
+    def _load(self, node: Node) -> int:
+        if node.op is CONST:
+            place = self.memory.constant(node.attr.value, node.dtype)
+        elif node.op in (INPUT, STATE):
+            place = self.places[node.id].offset
+        else:  # an element of an input or state array
+            place = self.places[node.args[0].id].offset + int(node.attr["index"].flat) * node.dtype.size
+        return self.new_value(node, node.dtype, place, IN_MEMORY)
+
+    def _add(self, nodes: Sequence[Node]) -> None:
+        number, home, values, extend, numbers = self.number, self.home, self.values, self.code.extend, _NUMBERS or _fill()
+        for node in nodes:
+            args = node.args
+            if not args:
+                continue  # constants and cells enter when they are used
+            row = numbers.get((node.op, args[-1].dtype))
+            if row is None:
+                self._add_special(node)
+                continue
+            uses = [-1, -1, -1]
+            for k, arg in enumerate(args):
+                found = number.get(arg.id)
+                uses[k] = self._load(arg) if found is None else found
+            key = node.id
+            number[key] = value = len(values) // 3
+            if key in home:
+                values.extend((DTYPE_NUMBER[node.dtype], home[key], OUTPUT))
+            else:
+                values.extend((DTYPE_NUMBER[node.dtype], -1, 0))
+            extend((row, value, *uses, 0))
+            self.listed.append(node)
+            if key in self.stores:
+                self._add_stores_of(node)
+
+    def _add_stores_of(self, node: Node) -> None:
+        for offset in self.stores.get(node.id, ()):
+            self.code.extend((STORE, -1, self.number[node.id], -1, -1, offset))
+            self.listed.append(node)
+
+    def _add_special(self, node: Node) -> None:
+        if node.op is LOOP:
+            self._add_loop(node)
+        elif node.op is ITEM:
+            self.number[node.id] = self.number[node.args[0].attr.params[node.attr].id]
+            self._add_stores_of(node)
+        elif not _in_memory(node):
+            raise AssertionError(f"no target writes {node}")
+
+    # -- loops -------------------------------------------------------------------------------
+
+    def _assign_loops(self, nodes: Sequence[Node], loops: Sequence[Node]) -> list[Node]:
+        """Find the innermost loop of each node; what depends on no param stays outside."""
+        for loop in loops:  # inner loops come first
+            body: Body = loop.attr
+            bound = [*body.params, *([body.index] if body.index is not None else [])]
+            ends = [*body.results, *([body.condition] if body.condition is not None else [])]
+            members = [n for n in dependents(ends, bound) if n.op is not PARAM]
+            self.inside[loop.id] = [n for n in members if n.id not in self.owner]
+            for node in members:
+                self.owner.setdefault(node.id, loop.id)
+        return [node for node in nodes if node.id not in self.owner and node.op is not PARAM]
+
+    def _add_loop(self, node: Node) -> None:
+        body: Body = node.attr
+        params, inits, results = list(body.params), list(node.args[: len(body.params)]), list(body.results)
+        members = self.inside[node.id]
+        if body.index is not None:
+            step = apply(REGISTRY["add"], body.index, constant(1, int32))
+            params, inits, results = [*params, body.index], [*inits, constant(0, int32)], [*results, step]
+            if step not in members:
+                members = [*members, step]
+        which = len(self.loops) // 4
+        counter = -1 if body.trips is None else self.memory.place(int32, (), None)
+        first = len(self.carries) // 3
+        self.loops.extend((counter, body.trips or 0, first, len(params)))
+        starts = [self.use(init) for init in inits]
+        for param, start in zip(params, starts, strict=True):
+            self.carries.extend((self.new_value(param, param.dtype), start, -1))
+        self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
+        self.listed.append(node)
+        if body.condition is not None:
+            needed = {n.id for n in dependents([body.condition], params)}
+            self._add([n for n in members if n.id in needed])
+            self.code.extend((LOOP_EXIT, -1, self.use(body.condition), -1, -1, which))
+            self.listed.append(node)
+            members = [n for n in members if n.id not in needed]
+        self._add(members)
+        taken: set[int] = set()
+        inside = {n.id for n in self.inside[node.id]} | {n.id for n in members}
+        for k, result in enumerate(results):
+            self.carries[3 * (first + k) + 2] = self._result(result, inside, taken)
+        self.code.extend((LOOP_END, -1, -1, -1, -1, which))
+        self.listed.append(node)
+
+    def _result(self, result: Node, inside: set[int], taken: set[int]) -> int:
+        """Return a value of its own for a loop's result: a copy of what is not computed in this loop, or is taken."""
+        value = self.use(result)
+        if result.id not in inside or result.op is ITEM or result.id in taken or result.id in self.home:
+            copy = self.new_value(None, result.dtype)
+            self.code.extend((COPY, copy, value, -1, -1, 0))
+            self.listed.append(result)
+            return copy
+        taken.add(result.id)
+        return value
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def add_stores(self, nexts: Sequence[tuple[Cell, list[Node]]]) -> None:
+        """Write states last; values that are old states themselves are taken out before any is written."""
+        planned = []
+        for cell, scalars in nexts:
+            symbol = self.cell_symbols[cell]
+            for i, scalar in enumerate(scalars):
+                value = self.use(scalar)
+                if _in_memory(scalar):
+                    copy = self.new_value(None, scalar.dtype)
+                    self.code.extend((COPY, copy, value, -1, -1, 0))
+                    self.listed.append(scalar)
+                    value = copy
+                planned.append((scalar, value, symbol.offset + i * cell.dtype.size))
+        for scalar, value, offset in planned:
+            self.code.extend((STORE, -1, value, -1, -1, offset))
+            self.listed.append(scalar)
+
+    def program(self) -> Program:
+        return Program(
+            self.code, self.values, self.loops, self.carries, self.memory.data, self.memory.symbols, self.places, self.listed
+        )
+
+
+def _in_memory(node: Node) -> bool:
+    """Whether a scalar node is a place in memory: a cell, or an element of one."""
+    return node.op in (INPUT, STATE) or (bool(node.args) and node.op is take and node.args[0].op in (INPUT, STATE))
+
+
+_NUMBERS: dict[tuple[Op, DType], int] = {}
+
+
+def _fill() -> dict[tuple[Op, DType], int]:
+    _NUMBERS.update(overload_numbers())
+    return _NUMBERS
+
+

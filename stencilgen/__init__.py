@@ -1,0 +1,1 @@
+"""Build time only: operation rows -> C -> objects -> neutral stencils. Nothing in hotloop imports it."""
