@@ -86,7 +86,8 @@ def main(arch: str = "native") -> np.ndarray:
     frequency = np.fft.rfftfreq(STEPS, 1 / RATE)
     for wanted in (500.0, CORNER, 4000.0):
         k = int(np.argmin(np.abs(frequency - wanted)))
-        print(f"{frequency[k]:6.0f} Hz: {20 * np.log10(measured[k]):7.2f} dB, by the formula {20 * np.log10(response(frequency[k : k + 1])[0]):7.2f} dB")
+        found, formula = (20 * np.log10(level) for level in (measured[k], response(frequency[k : k + 1])[0]))
+        print(f"{frequency[k]:6.0f} Hz: {found:7.2f} dB, by the formula {formula:7.2f} dB")
     return impulse
 
 

@@ -60,7 +60,8 @@ def main(arch: str = "native") -> np.ndarray:
         tg.run()
         found.append(tg.read_value(angles))
         x, y = tg.read_value(reached)
-        print(f"goal ({point[0]:5.2f}, {point[1]:5.2f}): hand at ({x:5.2f}, {y:5.2f}), {1000 * np.hypot(x - point[0], y - point[1]):.2f} mm away")
+        miss = 1000 * np.hypot(x - point[0], y - point[1])
+        print(f"goal ({point[0]:5.2f}, {point[1]:5.2f}): hand at ({x:5.2f}, {y:5.2f}), {miss:.2f} mm away")
     return np.array(found)
 
 

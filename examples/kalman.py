@@ -51,7 +51,7 @@ def kalman(measured: hl.vector) -> hl.vector:
 def recording() -> tuple[np.ndarray, np.ndarray]:
     """Return the true positions and what a sensor of SIGMA makes of them."""
     rng = np.random.default_rng(1)
-    speed = np.cumsum(ACCELERATION * DT * rng.standard_normal((STEPS, 2)), axis=0) + [1.0, 0.5]
+    speed = np.array([1.0, 0.5]) + np.cumsum(ACCELERATION * DT * rng.standard_normal((STEPS, 2)), axis=0)
     truth = np.cumsum(speed * DT, axis=0)
     return truth, truth + SIGMA * rng.standard_normal((STEPS, 2))
 

@@ -86,8 +86,10 @@ def main(arch: str = "native") -> np.ndarray:
     found = np.array(track, np.float32)
     settled = int(np.argmax(np.abs(found - SETPOINT) < 0.02 * SETPOINT))
     print(f"within 2 % after {settled} ms, overshoot {100 * (found.max() / SETPOINT - 1):.1f} %")
-    print(f"a load of 8 pushes it off by {1000 * np.abs(found[STEPS // 2:] - SETPOINT).max():.1f} mrad; "
-          f"one second later {1000 * abs(found[-1] - SETPOINT):.2f} mrad are left")
+    print(
+        f"a load of 8 pushes it off by {1000 * np.abs(found[STEPS // 2 :] - SETPOINT).max():.1f} mrad; "
+        f"one second later {1000 * abs(found[-1] - SETPOINT):.2f} mrad are left"
+    )
     return found
 
 

@@ -26,6 +26,7 @@ typedef struct {
     Layout *layout;   /* inside `kept` */
     PyObject *kept;   /* bytes: a call in another thread may outlive a change of layout */
     PyObject *fallback, *dict, *weak;
+    PyObject *guards; /* NULL, or a tuple of (cell, None, object) and (dict, name, object) */
 } Function;
 
 static int slot_shape(Slot *slot, PyObject *shape) {
@@ -170,10 +171,26 @@ static PyObject *call_kept(Function *self, PyObject *const *args) {
     return result;
 }
 
+/* Does every guarded place still hold the same object? A name that is missing does not. */
+static int unchanged(PyObject *guards) {
+    int same = 1;
+    Py_INCREF(guards); /* a name that compares in Python could replace them */
+    for (Py_ssize_t i = 0, count = PyTuple_GET_SIZE(guards); same && i < count; i++) {
+        PyObject *const *guard = ((PyTupleObject *)PyTuple_GET_ITEM(guards, i))->ob_item, *found;
+        if (PyCell_Check(guard[0])) found = PyCell_GET(guard[0]);
+        else found = PyDict_GetItemWithError(guard[0], guard[1]);
+        same = found == guard[2];
+    }
+    if (PyErr_Occurred()) PyErr_Clear();
+    Py_DECREF(guards);
+    return same;
+}
+
 static PyObject *function_call(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Function *self = (Function *)object;
+    const int known = self->program && (!self->guards || unchanged(self->guards));
     const Layout *layout = self->layout;
-    Program *program = self->program;
+    Program *program = known ? self->program : NULL;
     if (program && PyVectorcall_NARGS(nargsf) == layout->inputs && !(kwnames && PyTuple_GET_SIZE(kwnames))) {
         if (layout->single && !layout->arrays && !program->shared) {
             /* The path that is counted in nanoseconds. No Python code can run inside it. */
@@ -273,6 +290,30 @@ static PyObject *get_fallback(PyObject *object, void *unused) {
     return Py_NewRef(fallback ? fallback : Py_None);
 }
 
+static PyObject *get_guards(PyObject *object, void *unused) {
+    (void)unused;
+    PyObject *guards = ((Function *)object)->guards;
+    return guards ? Py_NewRef(guards) : PyTuple_New(0);
+}
+
+static int set_guards(PyObject *object, PyObject *value, void *unused) {
+    (void)unused;
+    Py_ssize_t count = value && PyTuple_CheckExact(value) ? PyTuple_GET_SIZE(value) : -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *guard = PyTuple_GET_ITEM(value, i);
+        int fits = PyTuple_CheckExact(guard) && PyTuple_GET_SIZE(guard) == 3;
+        PyObject *container = fits ? PyTuple_GET_ITEM(guard, 0) : NULL;
+        fits = fits && (PyCell_Check(container) || (PyDict_Check(container) && PyUnicode_CheckExact(PyTuple_GET_ITEM(guard, 1))));
+        if (!fits) count = -1;
+    }
+    if (count < 0) {
+        PyErr_SetString(PyExc_TypeError, "guards must be a tuple of (cell, None, object) and (dict, name, object)");
+        return -1;
+    }
+    Py_XSETREF(((Function *)object)->guards, count ? Py_NewRef(value) : NULL);
+    return 0;
+}
+
 static PyObject *function_get(PyObject *object, PyObject *instance, PyObject *type) {
     (void)type;
     if (!instance || instance == Py_None) return Py_NewRef(object);
@@ -283,6 +324,7 @@ static int function_traverse(PyObject *object, visitproc visit, void *arg) {
     Function *self = (Function *)object;
     Py_VISIT(self->fallback);
     Py_VISIT(self->dict);
+    Py_VISIT(self->guards);
     return 0;
 }
 
@@ -290,6 +332,7 @@ static int function_clear(PyObject *object) {
     Function *self = (Function *)object;
     Py_CLEAR(self->fallback);
     Py_CLEAR(self->dict);
+    Py_CLEAR(self->guards);
     return 0;
 }
 
@@ -312,6 +355,8 @@ static PyMethodDef function_methods[] = {
 static PyGetSetDef function_facts[] = {
     {"program", get_program, set_program, "the Program that exact arguments run; None: always fall back", NULL},
     {"fallback", get_fallback, set_fallback, "what is called with all other arguments", NULL},
+    {"guards", get_guards, set_guards,
+     "what must hold for the program to run: (cell, None, object) and (dict, name, object), compared by identity", NULL},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {0},
 };

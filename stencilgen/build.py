@@ -17,7 +17,7 @@ from hotloop.stencils.format import COLUMNS, DISPLACEMENT, IMMEDIATE, RELATIVE, 
 
 from stencilgen import elf
 from stencilgen.learn import Choice, Code, Plan, Variant, classes_of, learn, plans
-from stencilgen.rows import basic_specs, row_specs
+from stencilgen.rows import basic_specs, row_specs, wide_specs
 from stencilgen.source import Spec, declaration, function, helper, prelude, register_class
 from stencilgen.target import FLAGS, TARGETS, Target
 
@@ -78,15 +78,16 @@ def make(target: Target, digest: str) -> Library:
 
     Helpers are compiled first: an operation whose function is long is not tried as a stencil.
     """
-    rows, basics = row_specs(target), basic_specs()
-    helpers = {s.name: s for _, _, specs in rows for s in specs if s.fixed}
+    scalar, basics = row_specs(target), basic_specs()
+    rows = [*scalar, *wide_specs(target)]
+    helpers = {s.name: s for _, _, specs in scalar for s in specs if s.fixed}
     items = Items()
     with tempfile.TemporaryDirectory() as folder:
         # helpers may have tables; those must be found wherever the program is loaded
         (unit,) = _compile(target, [_helper_text(target, helpers)], Path(folder), "-fPIC")
         items.add_object(unit)
         short = {name for name, s in helpers.items() if len(items.found["function", _helper_name(s)][0]) <= INLINE_LIMIT}
-        specs = [s for _, _, forms in rows for s in forms if s.fixed or forms[-1].name in short] + basics
+        specs = [s for _, _, forms in rows for s in forms if s.fixed or s.wide or forms[-1].name in short] + basics
         jobs = {spec.name: Job(spec, plans(target, spec)) for spec in specs}
         objects = _compile(target, _chunks(target, list(jobs.values()), helpers), Path(folder))
     for job in jobs.values():
@@ -201,8 +202,8 @@ def patches_of(unit: elf.ObjectFile, section: elf.Section, items: Items) -> tupl
 
 def _relative(unit: elf.ObjectFile, section: elf.Section, hole: elf.Relocation, items: Items) -> tuple[int, int, object, int]:
     name = hole.symbol.name
-    if name in ("NEXT", "TARGET"):
-        return hole.offset, TARGET, name, hole.addend
+    if name in ("NEXT", "TARGET", "NEXT_WIDE"):
+        return hole.offset, TARGET, name.removesuffix("_WIDE"), hole.addend
     index = hole.symbol.section
     if index is None:
         assert name.startswith("helper_"), f"{section.name} refers to {name}, which nothing defines"
@@ -211,10 +212,8 @@ def _relative(unit: elf.ObjectFile, section: elf.Section, hole: elf.Relocation, 
     if refers.executable:
         named = next(n for n, i in unit.functions.items() if i == index)
         return hole.offset, RELATIVE, ("function", named), hole.addend
-    if refers.entry_size:  # a mergeable constant: addend is its place plus the -4 of the operand's end
-        place = hole.symbol.value + hole.addend + 4
-        start = place // refers.entry_size * refers.entry_size
-        return hole.offset, RELATIVE, items.constant(refers, start), place - start - 4
+    if refers.entry_size and name:  # a mergeable constant; the symbol is its start, the addend where the operand ends
+        return hole.offset, RELATIVE, items.constant(refers, hole.symbol.value), hole.addend
     key = ("table", refers.data)
     items.found.setdefault(key, (refers.data, refers.align, ()))
     return hole.offset, RELATIVE, key, hole.symbol.value + hole.addend
@@ -284,7 +283,7 @@ def _assemble(
     tables.add_items(items)
     meta = {
         "target": target.name, "digest": digest, "compiler": "zig cc (ziglang)", "flags": [*FLAGS, *target.flags], "names": names,
-        "vectors": target.vectors, "integers": target.integers, "scratch_vectors": target.scratch_vectors,
+        "vectors": target.vectors, "integers": target.integers, "wide": target.wide, "scratch_vectors": target.scratch_vectors,
         "enter": tables.item_numbers[("function", "enter")], "called": called,
         "saved_vectors": sum(1 << r for r in target.saved_vectors), "saved_integers": sum(1 << r for r in target.saved_integers),
         "classes": _groups(target.vector_classes) + _groups(target.integer_classes),

@@ -23,7 +23,8 @@ class Plan:
     """The register choices to compile for one class of each operand.
 
     base: the choice all else is measured against
-    pairs: (operand, register) -> (with, without): two choices that differ in that operand only
+    pairs: (operand, difference) -> two choices that differ in that operand only, by these bits of the
+        register's number for vectors; for integers the difference is from the base's register
     checks: choices whose code is predicted and compared
     overlaps: choices with the result in an operand's register; a wrong prediction there means early clobber
     """
@@ -42,7 +43,7 @@ class Plan:
 
 def classes_of(target: Target, spec: Spec) -> list[tuple[tuple[int, ...], ...]]:
     """Return the register classes of each operand that can be chosen; only moves reach the scratch registers."""
-    moves = spec.name.startswith(("move", "load", "store"))
+    moves = spec.name.startswith(("move", "load", "store", "fill", "spill"))
     vectors = tuple(tuple(r for r in group if moves or r < target.vectors) for group in target.vector_classes)
     integers = target.integer_classes if moves else tuple(g for g in target.integer_classes if g[0] < target.integers)
     return [vectors if register_class(short) == VECTOR else integers for _, short in spec.operands()]
@@ -58,10 +59,9 @@ def _plan(spec: Spec, registers: tuple[tuple[int, ...], ...], kinds: list[int]) 
     base = _distinct(registers, kinds, {})
     pairs = {}
     for operand, choices in enumerate(registers):
-        for register in choices:
-            if register != base[operand]:
-                others = _distinct(registers, kinds, {operand: register}, avoid=base[operand])
-                pairs[operand, register] = (others, _replace(others, operand, base[operand]))
+        for register, start in _steps(choices, base[operand], kinds[operand]):
+            others = _distinct(registers, kinds, {operand: register}, avoid=start)
+            pairs[operand, register ^ start] = (others, _replace(others, operand, start))
     chance = random.Random(spec.name)
     checks = tuple(_random(registers, kinds, chance) for _ in range(3)) if registers else ()
     overlaps = ()
@@ -72,6 +72,14 @@ def _plan(spec: Spec, registers: tuple[tuple[int, ...], ...], kinds: list[int]) 
         same = [k for k in range(1, len(registers)) if kinds[k] == kinds[0] and registers[k] == registers[0]]
         overlaps = tuple(_replace(base, k, base[0]) for k in same)
     return Plan(base, registers, pairs, checks, overlaps)
+
+
+def _steps(choices: tuple[int, ...], base: int, kind: int) -> list[tuple[int, int]]:
+    """Return pairs of registers to compare: one per bit for vectors, whose numbers are the machine's."""
+    if kind != VECTOR:
+        return [(register, base) for register in choices if register != base]
+    starts = [next((r for r in choices if r ^ bit in choices), None) for bit in (1, 2, 4)]
+    return [(start ^ bit, start) for bit, start in zip((1, 2, 4), starts, strict=True) if start is not None]
 
 
 def _replace(choice: Choice, operand: int, register: int) -> Choice:
@@ -115,17 +123,32 @@ class Variant:
 def learn(plan: Plan, codes: dict[Choice, Code]) -> Variant | None:
     """Return the variant that explains all compiled codes, or None where fields do not."""
     base, patches = codes[plan.base]
-    fields: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
+    steps: dict[tuple[int, int], dict[int, int]] = {}
     for key, (with_, without) in plan.pairs.items():
         a, b = codes[with_], codes[without]
         if len(a[0]) != len(base) or len(b[0]) != len(base) or a[1] != patches or b[1] != patches:
             return None
-        fields[key] = tuple((i, x ^ y) for i, (x, y) in enumerate(zip(a[0], b[0], strict=True)) if x != y)
+        steps[key] = {i: x ^ y for i, (x, y) in enumerate(zip(a[0], b[0], strict=True)) if x != y}
+    fields = {
+        (operand, register): _joined(steps, operand, register ^ plan.base[operand])
+        for operand, registers in enumerate(plan.registers)
+        for register in registers
+    }
     variant = Variant(base, patches, fields, early=False)
     if any(predict(plan, variant, choice) != codes[choice] for choice in plan.checks):
         return None
     early = any(predict(plan, variant, choice) != codes[choice] for choice in plan.overlaps)
     return Variant(base, patches, fields, early)
+
+
+def _joined(steps: dict[tuple[int, int], dict[int, int]], operand: int, difference: int) -> tuple[tuple[int, int], ...]:
+    """Return the bytes that change for a difference in register number: measured, or bit by bit."""
+    parts = [difference] if (operand, difference) in steps else [bit for bit in (1, 2, 4) if difference & bit]
+    total: dict[int, int] = {}
+    for part in parts if difference else []:
+        for position, byte in steps[operand, part].items():
+            total[position] = total.get(position, 0) ^ byte
+    return tuple(sorted((position, byte) for position, byte in total.items() if byte))
 
 
 def predict(plan: Plan, variant: Variant, choice: Choice) -> Code:

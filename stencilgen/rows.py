@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hotloop.dtypes import COMPUTE
+from hotloop.dtypes import COMPUTE, FLOATS
+from hotloop.ir.program import wide_name
 from hotloop.ops import REGISTRY
 
 from stencilgen.source import VECTOR, Spec, register_class
@@ -30,13 +31,35 @@ def row_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
     return found
 
 
+def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
+    """Return the same for rows on vectors of lanes, and for moving vectors to and from memory."""
+    found = []
+    for dtype in FLOATS:
+        short, kind = f"{dtype.short}w", "W" if dtype is FLOATS[0] else "W64"
+        for op in REGISTRY.values():
+            if op.wide:
+                name = wide_name(op, dtype)
+                tied = op.arity == 2 and target.two_address
+                orders = ["", "strict", "opaque"] if op.commutative else [""]
+                specs = [
+                    Spec(f"{name}:{o}" if o else name, op.wide, short, (short,) * op.arity, tied=tied, order=o, wide=True) for o in orders
+                ]
+                found.append((name, op.commutative, specs))
+        place = f"*({kind}U *)(ctx + {{index}} + (long)HOLE_OFFSET)"
+        load = Spec(f"load.{short}", place.format(index="{x}"), short, ("i64",), wide=True)
+        store = Spec(f"store.{short}", place.format(index="{y}") + " = {x};", None, (short, "i64"), wide=True)
+        splat = Spec(f"splat.{short}", f"{{x}} - ({kind}){{{{0}}}}", short, (dtype.short,), wide=True)
+        found += [(spec.name, False, [spec]) for spec in (load, store, splat)]
+    return found
+
+
 def _forms(target: Target, name: str, text: str, sources: tuple[str, ...], dst: str, commutative: bool) -> list[Spec]:
     integers = register_class(dst) != VECTOR
     # three addresses: sums and such on AVX; multiply-add overwrites an operand everywhere
     tied = sources[0] == dst and (integers or len(sources) == 3 or (target.two_address and len(sources) == 2))
     orders = [""]
     if len(sources) == 2:
-        orders += ["strict", "opaque"] if commutative and not integers else ["opaque"]
+        orders += ["strict", "opaque"] if commutative and not integers else ["opaque"] if commutative else []
     specs = [Spec(f"{name}:{order}" if order else name, text, dst, sources, tied=tied, order=order) for order in orders]
     if len(sources) <= 2 and sources[-1] != BOOL_IN_MEMORY:
         with_memory = tied and len(sources) == 2
@@ -58,10 +81,13 @@ def basic_specs() -> list[Spec]:
         cast = f"({stored})" if stored else ""
         pointer = stored or {"i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double"}[short]
         specs.append(Spec(f"store.{short}", f"*({pointer} *)(ctx + (long)HOLE_OFFSET) = {cast}{{x}};", None, (short,)))
+    specs.append(Spec("fill.w", "*(WU *)(ctx + (long)HOLE_OFFSET)", "f32w", (), wide=True))
+    specs.append(Spec("spill.w", "*(WU *)(ctx + (long)HOLE_OFFSET) = {x};", None, ("f32w",), wide=True))
+    specs.append(Spec("move.w", "{x}", "f32w", ("f32w",), wide=True))
     counter = "*(int32_t *)(ctx + (long)HOLE_OFFSET)"
     specs.append(Spec("set", f"{counter} = (int32_t)(long)HOLE_IMMEDIATE;", None, ()))
     specs.append(Spec("repeat", f"--{counter} != 0", None, (), branch=True))
     specs.append(Spec("unless", "{x} == 0", None, ("b",), branch=True))
     specs.append(Spec("jump", "1", None, (), branch=True))
-    specs.append(Spec("leave", "return;", None, ()))
+    specs.append(Spec("leave", "HL_LEAVE; return;", None, ()))
     return specs

@@ -8,7 +8,7 @@ from stencilgen.target import Target
 
 VECTOR, INTEGER = 1, 2
 
-C_TYPES = {"b": "int32_t", "i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double"}
+C_TYPES = {"b": "int32_t", "i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double", "f32w": "W", "f64w": "W64"}
 MEMORY_TYPES = C_TYPES | {"b": "uint8_t"}
 
 
@@ -27,6 +27,7 @@ class Spec:
     tied: the result is written over the first source
     fixed: operands are in registers 0, 1, 2 and the result in 0, because a helper is called
     branch: the text is a condition under which control goes to the patched target
+    wide: vector registers are passed in full width, because the stencil works on lanes
     order: what keeps the compiler from ordering commutative operands by their registers: "" nothing,
         "strict" floating point that may trap, "opaque" an operand from nowhere (costs a move)
     """
@@ -40,6 +41,7 @@ class Spec:
     fixed: bool = False
     branch: bool = False
     order: str = ""
+    wide: bool = False
 
     def operands(self) -> list[tuple[int, str]]:
         """Return (operand number, type) of the operands whose register can be chosen; 0 is the result."""
@@ -76,6 +78,11 @@ PRELUDE = """#include "rounding.h"
 #endif
 typedef float R __attribute__((vector_size(16)));
 typedef double R64 __attribute__((vector_size(16)));
+#if defined(__AVX__)  /* upper halves left dirty would slow the caller's SSE code */
+#define HL_LEAVE __builtin_ia32_vzeroupper()
+#else
+#define HL_LEAVE (void)0
+#endif
 extern char HOLE_OFFSET[], HOLE_IMMEDIATE[];
 """
 
@@ -83,7 +90,13 @@ extern char HOLE_OFFSET[], HOLE_IMMEDIATE[];
 def prelude(target: Target) -> str:
     """Return what precedes every stencil: includes, register types, the next stencil and a jump target."""
     convention = f"__attribute__(({target.convention}, visibility(\"hidden\")))"
-    return PRELUDE + "".join(f"{convention} void {name}({_parameters(target)});\n" for name in ("NEXT", "TARGET"))
+    types = "".join(
+        f"typedef {base} {name} __attribute__((vector_size({target.wide})));\n"
+        f"typedef {base} {name}U __attribute__((vector_size({target.wide}), aligned({size})));\n"
+        for base, name, size in (("float", "W", 4), ("double", "W64", 8))
+    )
+    jumps = [("NEXT", "R"), ("TARGET", "R"), ("NEXT_WIDE", "W")]
+    return PRELUDE + types + "".join(f"{convention} void {name}({_parameters(target, kind)});\n" for name, kind in jumps)
 
 
 def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int]) -> str:
@@ -94,24 +107,26 @@ def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int])
     after, body = _body(target, spec, registers)
     free = _free(target, spec)
     passed = ", ".join(after.get(name, f"u_{name}" if name in free else name) for name in _names(target))
-    unset = "".join(f"{_type(name)} u_{name}; " for name in sorted(free))
+    kind = "W" if spec.wide else "R"
+    unset = "".join(f"{_type(name, kind)} u_{name}; " for name in sorted(free))
     strict = '_Pragma("clang fp exceptions(maytrap)") ' if spec.order == "strict" else ""
+    jump = "NEXT_WIDE" if spec.wide else "NEXT"
     go = f"__attribute__((musttail)) return {{}}({passed});"
     if spec.branch:
         body = f"if (__builtin_expect(!!({body}), 0)) {go.format('TARGET')}"
-    return f"__attribute__(({target.convention})) void {symbol}({_parameters(target)}) {{ {strict}{unset}{body} {go.format('NEXT')} }}\n"
+    return f"__attribute__(({target.convention})) void {symbol}({_parameters(target, kind)}) {{ {strict}{unset}{body} {go.format(jump)} }}\n"
 
 
 def _names(target: Target) -> list[str]:
     return [*target.parameters, *[f"v{i}" for i in range(target.vectors + target.scratch_vectors)]]
 
 
-def _type(name: str) -> str:
-    return "char *" if name == "ctx" else "R" if name.startswith("v") else "long"
+def _type(name: str, kind: str) -> str:
+    return "char *" if name == "ctx" else kind if name.startswith("v") else "long"
 
 
-def _parameters(target: Target) -> str:
-    return ", ".join(f"{_type(name)} {name}" for name in _names(target))
+def _parameters(target: Target, kind: str) -> str:
+    return ", ".join(f"{_type(name, kind)} {name}" for name in _names(target))
 
 
 def _free(target: Target, spec: Spec) -> set[str]:
@@ -124,15 +139,17 @@ def _free(target: Target, spec: Spec) -> set[str]:
     return free
 
 
-def _read(short: str, register: int) -> str:
+def _read(short: str, register: int, wide: bool) -> str:
+    if short.endswith("w"):
+        return f"(({C_TYPES[short]})v{register})"
     if register_class(short) == VECTOR:
-        return f"v{register}[0]" if short == "f32" else f"((R64)v{register})[0]"
+        return f"v{register}[0]" if short == "f32" else f"((R64)v{register})[0]".replace("R", "W" if wide else "R", 1)
     return f"(({C_TYPES[short]})i{register})"
 
 
 def _body(target: Target, spec: Spec, registers: dict[int, int]) -> tuple[dict[str, str], str]:
     """Return ({register name: expression to pass on}, statements)."""
-    values = [_read(short, registers[number]) for number, short in enumerate(spec.sources, 1)]
+    values = [_read(short, registers[number], spec.wide) for number, short in enumerate(spec.sources, 1)]
     opaque = ""
     if spec.order == "opaque":
         constraint = target.constraints[register_class(spec.sources[0]) - 1]
@@ -145,6 +162,8 @@ def _body(target: Target, spec: Spec, registers: dict[int, int]) -> tuple[dict[s
     if spec.dst is None:
         return {}, text
     result = registers[1] if spec.tied else registers.get(0, 0)
+    if spec.dst.endswith("w"):
+        return {f"v{result}": "(W)r"}, f"{opaque}{C_TYPES[spec.dst]} r = {text};"
     if register_class(spec.dst) == VECTOR:
         kind = "R" if spec.dst == "f32" else "R64"
         return {f"v{result}": "(R)r"}, f"{opaque}{kind} r; r[0] = {text};"

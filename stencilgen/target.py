@@ -60,6 +60,7 @@ class Target:
     saved_vectors: tuple[int, ...]
     saved_integers: tuple[int, ...]
     constraints: tuple[str, str]
+    wide: int  # bytes of a vector register
     two_address: bool  # arithmetic overwrites its first operand
     fma: bool
 
@@ -78,7 +79,7 @@ def _x86(name: str, cpu: str, flags: tuple[str, ...], two_address: bool) -> Targ
         vector_classes=(tuple(range(8)), tuple(range(8, 16))),
         integer_classes=(tuple(range(6)), (6,)),
         saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5),  # xmm8-15; r13-15; r12 keeps the context
-        constraints=("x", "r"), two_address=two_address, fma=not two_address,
+        constraints=("x", "r"), wide=16 if two_address else 32, two_address=two_address, fma=not two_address,
     )
 
 

@@ -32,6 +32,7 @@ class Function:
 
     program: Program | None
     fallback: Callable[..., Any]
+    guards: tuple[tuple[Any, Any, Any], ...]
 
     def __new__(
         cls, program: Program | None, inputs: Iterable[_Slot], outputs: Iterable[_Slot], single: bool, fallback: Callable[..., Any]

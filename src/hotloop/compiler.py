@@ -26,7 +26,8 @@ from hotloop.passes.algebra import fast as fast_algebra
 from hotloop.passes.check import instrument
 from hotloop.passes.linearize import linearize
 from hotloop.passes.unroll import scalars_of, unroll
-from hotloop.stencils.library import available
+from hotloop.passes.sweep import sweep
+from hotloop.stencils.library import available, library
 
 LEVELS = ("x86-64-v3", "x86-64-v2")  # best first
 ALIASES = {"x86_64": "native", "x86-64": "native"}
@@ -203,14 +204,18 @@ def _native(
     report: Report, clock: _Clock, wanted: Sequence[Node], roots: Sequence[Node], cells: Sequence[Node],
     nexts: Sequence[tuple[Node, Node]], names: dict[int, str], faults: list[str] | None,
 ) -> Compiled:  # fmt: skip
-    ends = [*roots, *[root for _, root in nexts]]
+    ends = sweep([*roots, *[root for _, root in nexts]], library(report.target).meta["wide"])
+    clock.mark("sweep")
+    roots, ends_next = ends[: len(roots)], ends[len(roots) :]
     found = unroll(ends)
     clock.mark("unroll")
     scalars = [scalar for end in ends for scalar in scalars_of(found, end)]
     nodes = [node for node in walk(scalars) if node.op not in (INPUT, STATE, CONST)]
     clock.mark("order")
     outputs = [(want, want.shape, scalars_of(found, root)) for want, root in zip(wanted, roots, strict=True)]
-    steps: list[tuple[Cell, list[Node]]] = [(state.attr, scalars_of(found, root)) for state, root in nexts]
+    steps: list[tuple[Cell, list[Node]]] = [
+        (state.attr, scalars_of(found, root)) for (state, _), root in zip(nexts, ends_next, strict=True)
+    ]
     program = linearize(nodes, outputs, steps, [(cell, names[cell.id]) for cell in cells])
     clock.mark("linearize")
     image = link(program, report.target)

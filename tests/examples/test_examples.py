@@ -16,7 +16,6 @@ def example(name: str) -> ModuleType:
     return importlib.import_module(f"examples.{name}")
 
 
-
 def test_inverse_kinematics_reaches_its_goals() -> None:
     module = example("inverse_kinematics")
     angles = module.main()

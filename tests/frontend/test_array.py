@@ -1,13 +1,13 @@
 """Indexing, assignment, shapes and reductions of arrays, compared with NumPy."""
 
-import hotloop as hl
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-
 from tests.evaluation import evaluate
+
+import hotloop as hl
 
 CUBE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 SQUARE = np.float32([[3, -1, 2], [0, 5, -4]])
@@ -20,11 +20,34 @@ def traced(array):
 # ---------------------------------------------------------------------------------------- indexing
 
 KEYS = [
-    0, -1, slice(None), slice(1, None), slice(None, None, -1), Ellipsis, None, (0, 1), (0, 1, 2), (-1, -1, -1), (slice(None), 1),
-    (Ellipsis, 2), (0, Ellipsis), (slice(None), None, 1), (Ellipsis, None), [0, 1], [1, 0, 1], ([0, 1], [2, 0]), (slice(None), [2, 0]),
-    (0, slice(0, 2), slice(1, None, 2)), CUBE > 5, np.array([True, False]), (slice(None), [True, False, True]), np.array([[0, 1], [1, 0]]),
-    (np.int64(1), np.int32(0)), slice(2, 2), True,
-]  # fmt: skip
+    0,
+    -1,
+    slice(None),
+    slice(1, None),
+    slice(None, None, -1),
+    Ellipsis,
+    None,
+    (0, 1),
+    (0, 1, 2),
+    (-1, -1, -1),
+    (slice(None), 1),
+    (Ellipsis, 2),
+    (0, Ellipsis),
+    (slice(None), None, 1),
+    (Ellipsis, None),
+    [0, 1],
+    [1, 0, 1],
+    ([0, 1], [2, 0]),
+    (slice(None), [2, 0]),
+    (0, slice(0, 2), slice(1, None, 2)),
+    CUBE > 5,
+    np.array([True, False]),
+    (slice(None), [True, False, True]),
+    np.array([[0, 1], [1, 0]]),
+    (np.int64(1), np.int32(0)),
+    slice(2, 2),
+    True,
+]
 
 
 @pytest.mark.parametrize("key", KEYS, ids=repr)
@@ -90,9 +113,16 @@ def test_a_traced_index_counts_from_the_end_and_is_clamped(place):
 def test_traced_indices_in_tuples():
     t, i, j = traced(CUBE), hl.value(1), hl.value(2)
     for got, want in [
-        (t[i], CUBE[1]), (t[i, j], CUBE[1, 2]), (t[:, j], CUBE[:, 2]), (t[..., j], CUBE[..., 2]), (t[0, j, 1:], CUBE[0, 2, 1:]),
-        (t[None, i], CUBE[None, 1]), (t[i, :, j], CUBE[1, :, 2]), (t[i, j, i], CUBE[1, 2, 1]), (t[i, None, j], CUBE[1, None, 2]),
-    ]:  # fmt: skip
+        (t[i], CUBE[1]),
+        (t[i, j], CUBE[1, 2]),
+        (t[:, j], CUBE[:, 2]),
+        (t[..., j], CUBE[..., 2]),
+        (t[0, j, 1:], CUBE[0, 2, 1:]),
+        (t[None, i], CUBE[None, 1]),
+        (t[i, :, j], CUBE[1, :, 2]),
+        (t[i, j, i], CUBE[1, 2, 1]),
+        (t[i, None, j], CUBE[1, None, 2]),
+    ]:
         assert got.shape == want.shape
         np.testing.assert_array_equal(evaluate(got), want)
 
@@ -177,10 +207,17 @@ def test_assigning_to_a_long_input_is_one_movement():
 def test_shapes_are_numpys():
     t = traced(CUBE)
     cases = [
-        (t.reshape(6, 4), CUBE.reshape(6, 4)), (t.reshape((4, -1)), CUBE.reshape(4, -1)), (t.T, CUBE.T), (t.transpose(), CUBE.T),
-        (t.transpose(1, 0, 2), CUBE.transpose(1, 0, 2)), (t.transpose(-1, 0, 1), CUBE.transpose(-1, 0, 1)), (t.transpose((2, 1, 0)), CUBE.T),
-        (t.flatten(), CUBE.ravel()), (t[0].T, CUBE[0].T), (t[0, 0].T, CUBE[0, 0]),
-    ]  # fmt: skip
+        (t.reshape(6, 4), CUBE.reshape(6, 4)),
+        (t.reshape((4, -1)), CUBE.reshape(4, -1)),
+        (t.T, CUBE.T),
+        (t.transpose(), CUBE.T),
+        (t.transpose(1, 0, 2), CUBE.transpose(1, 0, 2)),
+        (t.transpose(-1, 0, 1), CUBE.transpose(-1, 0, 1)),
+        (t.transpose((2, 1, 0)), CUBE.T),
+        (t.flatten(), CUBE.ravel()),
+        (t[0].T, CUBE[0].T),
+        (t[0, 0].T, CUBE[0, 0]),
+    ]
     for got, want in cases:
         assert got.shape == want.shape
         np.testing.assert_array_equal(evaluate(got), want)
@@ -352,3 +389,11 @@ def test_zero_dimensional_tensors_stay_so():
     assert evaluate(t) == 43
     assert (-t).shape == ()
     assert (t * hl.vector.input([1, 2])).shape == (2,)
+
+
+def test_many_operations_of_mixed_shapes_can_be_traced():
+    """The table of type rules once took an entry for each and, when full, a search had no end."""
+    v, x = hl.vector.input([1.0, 2.0]), hl.value(1.0)
+    for _ in range(6000):
+        v = v * x + 1.0
+    assert v.shape == (2,)

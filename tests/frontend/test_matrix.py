@@ -1,14 +1,14 @@
 """Tensors: construction, constants that vanish, products, inverses."""
 
-import hotloop as hl
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from hotloop.ir.graph import exact_numbers
-
 from tests.evaluation import evaluate
+
+import hotloop as hl
+from hotloop.ir.graph import exact_numbers
 
 A = np.float32([[1, 2], [3, 4]])
 
@@ -23,10 +23,16 @@ def test_nested_lists_of_scalars_are_one_pack():
 @pytest.mark.parametrize(
     ("source", "want"),
     [
-        (3, 3), ([1, 2], [1, 2]), ([[1.5, 2], [3, 4]], [[1.5, 2], [3, 4]]), (np.eye(2), np.eye(2)), (range(3), [0, 1, 2]),
-        ([np.arange(2), [5, 6]], [[0, 1], [5, 6]]), ([[True, False]], [[True, False]]), (np.float32(2), 2),
+        (3, 3),
+        ([1, 2], [1, 2]),
+        ([[1.5, 2], [3, 4]], [[1.5, 2], [3, 4]]),
+        (np.eye(2), np.eye(2)),
+        (range(3), [0, 1, 2]),
+        ([np.arange(2), [5, 6]], [[0, 1], [5, 6]]),
+        ([[True, False]], [[True, False]]),
+        (np.float32(2), 2),
     ],
-)  # fmt: skip
+)
 def test_whatever_numpy_takes_becomes_a_tensor(source, want):
     t = hl.tensor(source)
     assert t.shape == np.shape(want)
@@ -57,10 +63,17 @@ def test_rows_of_different_lengths_are_refused():
 
 def test_constants_have_numpys_values_and_the_programs_types():
     for got, want in [
-        (hl.zeros(3), np.zeros(3)), (hl.ones((2, 3)), np.ones((2, 3))), (hl.eye(2), np.eye(2)), (hl.eye(2, 3), np.eye(2, 3)),
-        (hl.identity(3), np.eye(3)), (hl.arange(4), np.arange(4)), (hl.arange(1, 6, 2), np.arange(1, 6, 2)), (hl.arange(5, 1, -1), np.arange(5, 1, -1)),
-        (hl.arange(0, 1, 0.25), np.arange(0, 1, 0.25)), (hl.full((2,), 7), np.full(2, 7)),
-    ]:  # fmt: skip
+        (hl.zeros(3), np.zeros(3)),
+        (hl.ones((2, 3)), np.ones((2, 3))),
+        (hl.eye(2), np.eye(2)),
+        (hl.eye(2, 3), np.eye(2, 3)),
+        (hl.identity(3), np.eye(3)),
+        (hl.arange(4), np.arange(4)),
+        (hl.arange(1, 6, 2), np.arange(1, 6, 2)),
+        (hl.arange(5, 1, -1), np.arange(5, 1, -1)),
+        (hl.arange(0, 1, 0.25), np.arange(0, 1, 0.25)),
+        (hl.full((2,), 7), np.full(2, 7)),
+    ]:
         assert got.node.is_const
         assert isinstance(got, hl.tensor)
         np.testing.assert_array_equal(evaluate(got), want)
@@ -77,7 +90,7 @@ def test_constants_have_numpys_values_and_the_programs_types():
 def test_shapes_and_ranges_that_make_no_sense_are_refused():
     with pytest.raises(hl.ShapeError, match=r"a shape is made of numbers of elements, 0 or more, not -1"):
         hl.zeros(-1)
-    with pytest.raises(hl.ShapeError, match="not 1.5"):
+    with pytest.raises(hl.ShapeError, match=r"not 1\.5"):
         hl.ones(1.5)
     with pytest.raises(hl.ShapeError, match="arange with step 0"):
         hl.arange(0, 3, 0)
@@ -136,7 +149,17 @@ def test_what_cannot_be_joined_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((2,), (2,)), ((3, 2), (2,)), ((2,), (2, 3)), ((3, 2), (2, 4)), ((5, 3, 2), (2, 4)), ((5, 3, 2), (5, 2, 4)), ((2,), (5, 2, 3)), ((1, 3, 2), (5, 2, 2))]
+    ("a", "b"),
+    [
+        ((2,), (2,)),
+        ((3, 2), (2,)),
+        ((2,), (2, 3)),
+        ((3, 2), (2, 4)),
+        ((5, 3, 2), (2, 4)),
+        ((5, 3, 2), (5, 2, 4)),
+        ((2,), (5, 2, 3)),
+        ((1, 3, 2), (5, 2, 2)),
+    ],
 )
 def test_products_of_all_ranks_are_numpys(a, b):
     rng = np.random.default_rng(0)

@@ -2,13 +2,13 @@
 
 import math
 
-import hotloop as hl
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.evaluation import evaluate
+
+import hotloop as hl
 
 angles = st.tuples(st.floats(-3.0, 3.0), st.floats(-1.4, 1.4), st.floats(-3.0, 3.0))
 part = st.floats(-2.0, 2.0)
@@ -143,10 +143,20 @@ def test_arithmetic_with_quaternions_and_scalars():
     q, p = hl.quaternion.input([1.0, 2, 3, 4]), hl.quaternion.input([4.0, 3, 2, 1])
     x = hl.value(2.0)
     for got, want in [
-        (q + p, [5, 5, 5, 5]), (q - p, [-3, -1, 1, 3]), (q + 1, [2, 3, 4, 5]), (1 + q, [2, 3, 4, 5]), (q - 1, [0, 1, 2, 3]), (1 - q, [0, -1, -2, -3]),
-        (q * 2, [2, 4, 6, 8]), (2 * q, [2, 4, 6, 8]), (x * q, [2, 4, 6, 8]), (q / x, [0.5, 1, 1.5, 2]), (-q, [-1, -2, -3, -4]), (+q, [1, 2, 3, 4]),
+        (q + p, [5, 5, 5, 5]),
+        (q - p, [-3, -1, 1, 3]),
+        (q + 1, [2, 3, 4, 5]),
+        (1 + q, [2, 3, 4, 5]),
+        (q - 1, [0, 1, 2, 3]),
+        (1 - q, [0, -1, -2, -3]),
+        (q * 2, [2, 4, 6, 8]),
+        (2 * q, [2, 4, 6, 8]),
+        (x * q, [2, 4, 6, 8]),
+        (q / x, [0.5, 1, 1.5, 2]),
+        (-q, [-1, -2, -3, -4]),
+        (+q, [1, 2, 3, 4]),
         (q.map(lambda e: e * e), [1, 4, 9, 16]),
-    ]:  # fmt: skip
+    ]:
         assert isinstance(got, hl.quaternion)
         np.testing.assert_array_equal(evaluate(got), want)
     np.testing.assert_allclose(evaluate(abs(q)), math.sqrt(30), rtol=1e-6)
@@ -177,8 +187,8 @@ def test_operations_without_meaning_say_what_to_use():
         q**2
     with pytest.raises(hl.TypeMismatch, match=r"sin does not take \(quaternion\)"):
         hl.sin(q)
-    with pytest.raises(TypeError, match="unsupported operand|not supported between"):
-        q < q
+    with pytest.raises(TypeError, match="not supported between"):
+        _ = q < q
     with pytest.raises(TypeError, match="unsupported operand"):
         1.0 / q
     with pytest.raises(hl.ShapeError, match="rotate_vector needs a vector of 3 elements"):

@@ -45,7 +45,8 @@ def chirp(size: int = 1024) -> Samples:
     phase = 0.9 * t + 0.12 * t * t
     pulse = np.exp(-(((phase % 1.0 - 0.5) / 0.022) ** 2))
     noise = np.random.default_rng(0).standard_normal(size)
-    return (300 * pulse + 40 * np.sin(2 * np.pi * 0.3 * t) + 3 * noise - 60).astype(np.float32)
+    wave: Samples = 300 * pulse + 40 * np.sin(2 * np.pi * 0.3 * t) + 3 * noise - 60
+    return wave.astype(np.float32)
 
 
 # ------------------------------------------------------------------------------------ the filters

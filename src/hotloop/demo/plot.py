@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hotloop.demo import arm, heart
-
-if TYPE_CHECKING:
-    from hotloop.demo.job import Job
+from hotloop.demo.job import Job, duration
 
 Axes = Any  # matplotlib, which is an extra, has the type
 
 INK, SOFT, FAINT, RED, BLUE, GREEN = "#1f2933", "#7b8794", "#e4e7eb", "#d64550", "#2b6cb0", "#2f9e77"
-STYLE = {
+STYLE: dict[Any, Any] = {  # Any: matplotlib's names and settings
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": SOFT,
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "xtick.color": SOFT, "ytick.color": SOFT, "axes.grid": True, "grid.color": FAINT, "grid.linewidth": 0.8, "axes.axisbelow": True,
@@ -45,7 +44,7 @@ def draw(recording: heart.Recording, track: heart.Samples, angles: arm.Points, j
 
 
 def _subtitle(jobs: list[Job]) -> str:
-    parts = [f"{job.name}: {job.instructions} instructions, {job.code_bytes:,} bytes, compiled in {job.compile_ms:.1f} ms" for job in jobs]
+    parts = [f"{job.name}: {job.code_bytes:,} bytes of code, compiled in {job.compile_ms:.1f} ms" for job in jobs]
     return "   ·   ".join(parts)
 
 
@@ -57,7 +56,7 @@ def _heartbeats(axes: Axes, recording: heart.Recording, track: heart.Samples) ->
     axes.scatter(seconds[found], recording.samples[found], s=52, color=RED, zorder=3, label="beats found")
     top = float(recording.samples.max())
     reach = top - float(recording.samples.min())
-    for a, b in zip(found, found[1:], strict=False):
+    for a, b in pairwise(found):
         gap, level = (b - a) / heart.RATE, top + 0.1 * reach
         axes.annotate("", (b / heart.RATE, level), (a / heart.RATE, level), arrowprops={"arrowstyle": "<->", "color": RED, "linewidth": 1})
         middle, text = (a + b) / 2 / heart.RATE, f"{1000 * gap:.0f} ms  =  {60 / gap:.0f} beats a minute"
@@ -102,14 +101,15 @@ def _arm(axes: Axes, angles: arm.Points) -> None:
 
 
 def _costs(axes: Axes, jobs: list[Job]) -> None:
-    rows, best = [], min(min(job.seconds.values()) for job in jobs)
+    rows: list[tuple[float, str]] = []
+    best = min(min(job.seconds.values()) for job in jobs)
     for number, job in enumerate(jobs):
         native = min(job.seconds.values())
         for name, seconds in job.seconds.items():
             place = -len(rows) - 0.9 * number
             axes.barh(place, seconds - best / 4, left=best / 4, height=0.7, color=GREEN if name.startswith("hotloop") else "#c3cad3")
             ratio = "" if seconds == native else f"   {seconds / native:,.0f}x" if seconds > 9.5 * native else f"   {seconds / native:.1f}x"
-            axes.text(seconds * 1.2, place, f"{_time(seconds)}{ratio}", va="center", fontsize=9.5)
+            axes.text(seconds * 1.2, place, f"{duration(seconds)}{ratio}", va="center", fontsize=9.5)
             rows.append((place, name))
         axes.text(best / 4, place + len(job.seconds) - 0.3, job.name, fontsize=10, fontweight="bold", va="bottom")
     axes.set_xscale("log")
@@ -119,10 +119,3 @@ def _costs(axes: Axes, jobs: list[Job]) -> None:
     axes.tick_params(length=0, which="both")
     axes.set_xlabel("seconds a step, logarithmic")
     axes.set_title("What one step costs, measured now", pad=16)
-
-
-def _time(seconds: float) -> str:
-    for unit, scale in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3)):
-        if seconds * scale < 1000:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds:.3g} s"

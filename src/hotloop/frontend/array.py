@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from hotloop._graph import wrap
 
 from hotloop import _graph
+from hotloop._graph import wrap
 from hotloop.dtypes import DType, as_dtype, bool_, check_range, int64, promote
 from hotloop.errors import ShapeError, TruthError, TypeMismatch
 from hotloop.frontend import reductions
@@ -415,6 +415,26 @@ def _wrapped(node: Node, vectors: bool) -> Any:  # Any: value, vector or tensor
 
 def _operands(operands: tuple[Operand, ...]) -> tuple[list[Node | Number], bool] | None:
     """Return what `apply` takes for operands, and whether every array among them is a vector."""
+    nodes: list[Node | Number] = []
+    vectors = True
+    for x in operands:
+        kind = type(x)
+        if kind is value:
+            nodes.append(x.node)
+        elif isinstance(x, Array):
+            if not x.is_elementwise:
+                return None
+            vectors = vectors and not isinstance(x, Array.tensor_class)
+            nodes.append(x.node)
+        elif kind is int or kind is float or kind is bool:
+            nodes.append(x)
+        else:
+            return _operands_beside_lists(operands)
+    return nodes, vectors
+
+
+def _operands_beside_lists(operands: tuple[Operand, ...]) -> tuple[list[Node | Number], bool] | None:
+    """Do what `_operands` does where there are lists, whose numbers take the type of what is traced."""
     joint: DType | None = None
     vectors = True
     for x in operands:

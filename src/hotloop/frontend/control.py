@@ -326,9 +326,8 @@ def _condition(result: Any) -> Node:
 def _results(result: tuple[Any, ...], init: tuple[Tree, ...], carried: Sequence[_Carried]) -> list[Node]:
     leaves, structure = flatten(result)
     if structure != flatten(init)[1]:
-        raise TypeMismatch(
-            f"{user_line()}: the body of a loop must return what it carries, {_outline(init)}, not {_outline(result)}."
-        )
+        wanted, given = (_outline(tree[0] if len(init) == 1 else tree) for tree in (init, result))
+        raise TypeMismatch(f"{user_line()}: the body of a loop must return what it carries, {wanted}, not {given}.")
     found = []
     for leaf, c in zip(leaves, carried, strict=True):
         node = node_of(leaf, c.dtype)

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from hotloop._graph import wrap
 
+from hotloop._graph import wrap
 from hotloop.dtypes import bool_
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.frontend.array import Array, Operand, combine_powers, elementwise, matmul

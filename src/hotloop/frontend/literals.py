@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.dtypes import COMPUTE, DType, check_range, int64, promote
-from hotloop.errors import ShapeError, TypeMismatch
+from hotloop.errors import RangeError, ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, Shape, constant, convert, exact, literal_dtype, user_line
 from hotloop.ops.shape import concatenate, element, pack, pack_of, reshape_to
 
@@ -88,7 +88,10 @@ def _number_node(leaves: list[Any], shape: Shape, kinds: set[type], beside: DTyp
     dtype = literal_dtype(kind(0), beside)
     finite = [x for x in leaves if x - x == 0]
     for extreme in (min(finite, default=0), max(finite, default=0)):  # NumPy would wrap it in silence
-        check_range(extreme, dtype, f"{user_line()}: the constant")
+        try:
+            check_range(extreme, dtype)
+        except RangeError as error:
+            raise RangeError(f"{user_line()}: {error}") from None
     return constant(np.array(leaves, dtype.numpy).reshape(shape), dtype, structural=not exact())
 
 

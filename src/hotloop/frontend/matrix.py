@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from hotloop._graph import wrap
 
+from hotloop._graph import wrap
 from hotloop.dtypes import as_dtype
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.frontend import linalg

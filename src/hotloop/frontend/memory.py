@@ -141,7 +141,7 @@ class Views(Mapping[str, np.ndarray[Any, Any]]):
 
     def get(self, key: Any, default: Any = None) -> Any:  # Any: as a Mapping's
         """Return the view of a name, or `default` for a name that the program does not have."""
-        return self[key] if key in self else default
+        return default if key not in self else self[key]  # noqa: SIM401 - this is get
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, (str, int)) and str(key) in self._nodes
@@ -169,4 +169,5 @@ def traced(leaf: Any, path: str) -> Traced | None:  # Any: a leaf of the user's 
         return leaf
     if isinstance(leaf, (bool, int, float, str, bytes, np.generic, np.ndarray, list)):
         return None
-    raise TypeMismatch(f"{user_line()}: {path} is of type {type(leaf).__name__}; a program holds traced values, numbers and containers of them.")
+    what = "a program holds traced values, numbers, and containers of them"
+    raise TypeMismatch(f"{user_line()}: {path} is of type {type(leaf).__name__}; {what}.")

@@ -127,7 +127,7 @@ def joined(places: Sequence[Place], shape: Shape, label: Label) -> Place | None:
     for i, place in enumerate(places):
         if place.start != (program, dtype, offset + i * dtype.size):
             return None
-    view = np.frombuffer(program, dtype.numpy, len(places), offset).reshape(shape)
+    view = np.frombuffer(memoryview(program), dtype.numpy, len(places), offset).reshape(shape)
     return Place(program, dtype, shape, offset, view, label)
 
 
@@ -188,7 +188,7 @@ def _number(number: Any, dtype: DType, label: Label, index: int) -> Number:
             raise TypeMismatch(f"{user_line()}: {label(index)} is {dtype}, but {number!r} is no integer. Round it first.")
         number = int(number)
     check_range(number, dtype, f"{user_line()}: {label(index)}: the number")
-    return number
+    return int(number)
 
 
 def _converted_array(array: Array, dtype: DType, label: Label) -> Array:

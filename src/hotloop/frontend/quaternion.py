@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, Self
 
 from hotloop._graph import wrap
-
 from hotloop.dtypes import as_dtype
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.frontend.array import Array, NumLike, Operand

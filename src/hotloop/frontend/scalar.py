@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hotloop._graph import Scalar, wrap
 
 from hotloop import _graph
+from hotloop._graph import Scalar, wrap
 from hotloop.dtypes import DType, as_dtype, check_range, float64, int32, int64
 from hotloop.errors import TruthError, TypeMismatch
 from hotloop.frontend.methods import Methods
@@ -82,10 +82,10 @@ class value(Scalar, Methods):
 
     def __pow__(self, other: Any, modulus: None = None) -> Any:
         """Return self ** other: an int stays an int for a constant int, see `power.power`."""
+        if modulus is not None:
+            return NotImplemented
         exponent = operand(other)
-        if exponent is None or modulus is not None:
-            return NotImplemented if modulus is not None else _array_power(self, other)
-        return wrap(power(self.node, exponent))
+        return _array_power(self, other) if exponent is None else wrap(power(self.node, exponent))
 
     def __rpow__(self, other: Any) -> Any:
         base = operand(other)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from hotloop.errors import ShapeError, TraceError
@@ -74,10 +75,7 @@ class Structure:
             return next(leaves)
         if kind is type(None):
             return None
-        if self.children:
-            items = [child._build(leaves) for child in self.children]
-        else:
-            items = [next(leaves) for _ in range(self.width)]
+        items = [child._build(leaves) for child in self.children] or list(islice(leaves, self.width))  # noqa: SLF001 - our own class
         if kind is list:
             return items
         if kind is tuple:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from hotloop._graph import Node, Scalar
 from hotloop.compiler import Options, compile_graph, resolve_arch
 from hotloop.errors import HotloopError, NotCompiled, NotWritable, ShapeError, TargetError, TypeMismatch
 from hotloop.frontend.array import Array
+from hotloop.frontend.control import Checked
 from hotloop.frontend.memory import Memory, Slot, Views, called, traced, whole
 from hotloop.frontend.place import Place, joined
 from hotloop.frontend.quaternion import quaternion
@@ -68,7 +70,10 @@ class Target:
         self._compiled: Compiled | None = None
         self._memory: Memory
         self._plans: dict[int, _Plan] = {}
+        self._reads: dict[Node, Callable[[], Any]] = {}
+        self._writes: dict[Node, Callable[[Any], None]] = {}
         self._cells: list[Node] = []
+        self._traced: tuple[Node, ...] = ()
         self._inputs: Views
         self._states: Views
         self._outputs: Views
@@ -79,10 +84,15 @@ class Target:
         """Compile a program that computes `values`; it replaces what this target held before.
 
         values: traced scalars and arrays, and nested containers of them; numbers and text among them
-        are read back as they are. keep: intermediate values that shall be readable too.
+        are read back as they are; with `hl.checked(...)` among them the program is checked.
+        keep: intermediate values that shall be readable too.
         Raises: TypeMismatch, NameConflict, TargetError.
         """
         start = time.perf_counter()
+        options = self.options
+        if any(isinstance(given, Checked) for given in values):
+            values = tuple([given.content if isinstance(given, Checked) else given for given in values])
+            options = replace(options, checked=True)
         named = _named_nodes(values)
         outputs = list(dict.fromkeys([*named.values(), *_named_nodes(keep).values()]))
         if not outputs:
@@ -91,10 +101,11 @@ class Target:
         outputs = [fresh.get(node, node) for node in outputs]
         cells = [node for node in reachable(outputs) if node.op is INPUT or node.op is STATE]
         inputs, states = _named_cells(cells, INPUT), _named_cells(cells, STATE)
-        compiled = compile_graph(outputs, self.options, time.perf_counter() - start)
+        compiled = compile_graph(outputs, options, time.perf_counter() - start)
         self._compiled = compiled
         self._cells = cells
-        self._plans = {}
+        self._traced = tuple(outputs)
+        self._plans, self._reads, self._writes = {}, {}, {}
         self._memory = Memory(compiled, fresh)
         self._inputs = Views(inputs, self._memory, writable=True)
         self._states = Views(states, self._memory, writable=True)
@@ -131,6 +142,17 @@ class Target:
         """Return what was compiled: instructions, bytes, stack, spills, seconds a pass; str() is a table."""
         return self._program().report
 
+    @property
+    def compiled(self) -> Compiled:
+        """The program that this target holds: its image, memory and instructions. Raises: NotCompiled."""
+        return self._program()
+
+    @property
+    def traced(self) -> tuple[Node, ...]:
+        """The graph that was compiled: one node for each output. Raises: NotCompiled."""
+        self._program()
+        return self._traced
+
     def _program(self) -> Compiled:
         if self._compiled is None:
             raise self._not_compiled()
@@ -148,8 +170,12 @@ class Target:
         quaternions a `Reading`: a (nested) list that computes like the array. Inputs and states can be read too.
         Raises: NotCompiled for what the program does not hold.
         """
-        if type(variables) is value and self._compiled is not None:
-            return self._memory.readable(variables.node).read()
+        if type(variables) is value:
+            read = self._reads.get(variables.node)
+            if read is None:
+                self._program()
+                read = self._reads[variables.node] = self._memory.readable(variables.node).read
+            return read()
         self._program()
         if isinstance(variables, (Scalar, Array)):
             return self._read(variables, "the value")
@@ -174,11 +200,14 @@ class Target:
         copy for an array and for a list of values that were made one after another.
         Raises: ShapeError, TypeMismatch, RangeError, NotWritable, NotCompiled.
         """
-        if self._compiled is None:
-            raise self._not_compiled()
         if isinstance(variables, (Scalar, Array)):
-            self._memory.writable(variables.node).write(data)
+            write = self._writes.get(variables.node)
+            if write is None:
+                self._program()
+                write = self._writes[variables.node] = self._memory.writable(variables.node).write
+            write(data)
             return
+        self._program()
         plan = self._plan(variables)
         if plan.block is not None and plan.writable:
             plan.block.write(data)
@@ -364,6 +393,6 @@ def _by_key(structure: Structure, data: Tree, path: str) -> list[Tree]:
             raise ShapeError(f"{user_line()}: {path} must have the keys {list(structure.keys)}, but differs in {wrong[0]!r}.")
         return [data[key] for key in structure.keys]
     found = parts(data)
-    if found is not None and found[1] == structure.keys or found is not None and not found[1] and len(found[2]) == structure.width:
+    if found is not None and found[1] in (structure.keys, ()) and len(found[2]) == structure.width:
         return list(found[2])
     raise ShapeError(f"{user_line()}: {path} must have the keys {list(structure.keys)}, but is {type(data).__name__}.")

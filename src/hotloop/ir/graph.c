@@ -267,10 +267,11 @@ static PyGetSetDef node_getset[] = {
 
 typedef struct {
     PyObject *op, *types[3], *result;
-    uint32_t flags; /* SIMPLIFIES, COMMUTATIVE */
+    uint32_t flags; /* SIMPLIFIES, COMMUTATIVE, ALIKE */
 } Rule;
-enum { SIMPLIFIES = 1, COMMUTATIVE = 2, RULES = 4096, LITERALS = 8192 };
+enum { SIMPLIFIES = 1, COMMUTATIVE = 2, ALIKE = 4, RULES = 4096, LITERALS = 8192 };
 
+static size_t rules_used;
 static Rule rules[RULES]; /* (row, operand types) that need no promotion; rows and dtypes live for ever */
 static PyObject *apply_general, *scalar_operand, *describe_unary, *literals, *empty_shape;
 
@@ -294,9 +295,14 @@ static PyObject *remember_rule(PyObject *module, PyObject *arguments) {
     if (count < 1 || count > 3) Py_RETURN_NONE;
     uint64_t hash = mix(0, (uintptr_t)op);
     for (Py_ssize_t i = 0; i < count; i++) hash = mix(hash, (uintptr_t)PyTuple_GET_ITEM(types, i));
-    size_t at = (hash >> 20) & (RULES - 1), tried = 0;
-    while (rules[at].op && tried++ < RULES / 2) at = (at + 1) & (RULES - 1);
-    if (rules[at].op) Py_RETURN_NONE; /* full: the general path still works */
+    size_t at = (hash >> 20) & (RULES - 1);
+    for (; rules[at].op; at = (at + 1) & (RULES - 1)) {
+        int equal = rules[at].op == op;
+        for (Py_ssize_t i = 0; i < 3; i++) equal &= rules[at].types[i] == (i < count ? PyTuple_GET_ITEM(types, i) : NULL);
+        if (equal) Py_RETURN_NONE; /* the general path is also taken for other reasons */
+    }
+    if (rules_used >= RULES / 2) Py_RETURN_NONE; /* searches end at a gap; without a rule the general path still works */
+    rules_used++;
     for (Py_ssize_t i = 0; i < count; i++) rules[at].types[i] = Py_NewRef(PyTuple_GET_ITEM(types, i));
     rules[at].result = Py_NewRef(result);
     rules[at].flags = flags;
@@ -341,7 +347,7 @@ static PyObject *apply_nodes(PyObject *op, PyObject *const *operands, Py_ssize_t
     for (Py_ssize_t i = 0; i < count && !typed; i++)
         if (Py_TYPE(operands[i]) == &Node_Type) typed = ((Node *)operands[i])->dtype;
     if (!typed) goto general;
-    uint32_t constants = CONSTANT, special = 0;
+    uint32_t constants = CONSTANT, special = 0, alike = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         args[i] = (Node *)operands[i];
         if (Py_TYPE(operands[i]) != &Node_Type) {
@@ -354,11 +360,15 @@ static PyObject *apply_nodes(PyObject *op, PyObject *const *operands, Py_ssize_t
         uint32_t flags = args[i]->flags;
         constants &= flags;
         special |= (flags & (CONSTANT | PLAIN)) == CONSTANT;
-        special |= i > 0 && args[i] == args[0];
+        for (Py_ssize_t j = 0; j < i; j++) alike |= args[i] == args[j];
         if (args[i]->shape != args[0]->shape) goto general;
     }
     Rule *rule = find_rule(op, args, count);
-    if (!rule || constants || ((special || count == 1) && (rule->flags & SIMPLIFIES))) goto general;
+    if (!rule || constants) goto general;
+    alike |= count == 1;
+    special |= alike && (rule->flags & ALIKE);
+    special |= count == 1 && args[0]->op == op; /* -(-x) */
+    if (special && (rule->flags & SIMPLIFIES)) goto general;
     if ((rule->flags & COMMUTATIVE) && args[0]->id > args[1]->id) {
         Node *first = args[0];
         args[0] = args[1];

@@ -292,7 +292,7 @@ def apply_general(op: Op, *operands: Node | Number) -> Node:
         raise _refused(op, types)
     wanted, dtype = found
     if wanted == types:
-        remember_rule(op, types, dtype, (op.simplify is not None) + 2 * op.commutative)
+        remember_rule(op, types, dtype, (op.simplify is not None) + 2 * op.commutative + 4 * op.alike)
     else:
         args = tuple([convert(arg, want) for arg, want in zip(args, wanted, strict=True)])
     shape = args[0].shape

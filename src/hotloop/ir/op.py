@@ -140,6 +140,7 @@ class Op:
               parameters as keyword arguments. Integer results wrap.
     c         C expression of {x}, {y}, {z}, with {t} the short name of the operand type (f32),
               {ctype} its C type; or a mapping from dtype kind ("int", "float", "bool") to such texts
+    lanes     the same for {x}... that are vectors of lanes, where `c` does not serve for both
     lower     for array rows: the same function on object arrays of scalar nodes; `unroll` calls it
     vjp       (g, out, *operands) -> one gradient per operand, None where it is zero everywhere
     jvp       (out, operands, tangents) -> tangent, where a tangent of None is zero; without it
@@ -149,6 +150,8 @@ class Op:
     faults    (out, *operands) -> ((condition node, text), ...): what checked mode reports. `passes.check`
               lists the kinds of text
     simplify  (*operands) -> simpler node or None; called before a node is made
+    alike     simplify finds something where two operands are one node, or a single one is anything; without
+              it only constants and the same row nested in itself are shown to it (a shortcut in graph.c)
     fast      the same, for identities that change the last bits; used under fast=True only
     operator  Python's special method name without underscores ("add"), for Node and value
     commutative  operands may be swapped without changing a bit
@@ -163,6 +166,7 @@ class Op:
     types: TypeRule
     numpy: Callable[..., Any]  # Any: scalars and arrays of every type
     c: str | Mapping[str, str] | None = None
+    lanes: str | None = None
     lower: Callable[..., Any] | None = None
     vjp: Callable[..., tuple[Any, ...]] | None = None
     jvp: Callable[..., Any] | None = None
@@ -170,6 +174,7 @@ class Op:
     singular: bool = False
     faults: Callable[..., Sequence[tuple[Any, str]]] | None = None
     simplify: Callable[..., Any] | None = None
+    alike: bool = True
     fast: Callable[..., Any] | None = None
     operator: str | None = None
     commutative: bool = False
@@ -207,3 +212,13 @@ class Op:
             return self.c
         assert self.c is not None, f"{self.name} has no C text"
         return self.c[types[-1].kind]
+
+    @property
+    def wide(self) -> str | None:
+        """The C text for vectors of one float type, or None where no stencil takes vectors."""
+        if self.lanes is not None:
+            return self.lanes
+        text = self.c if isinstance(self.c, str) else ""
+        plain = text and "hl_" not in text and "?" not in text
+        floats = all(result is types[0] for types, result in self.types.overloads if types[0].is_float)
+        return text if plain and floats and any(types[0].is_float for types, _ in self.types.overloads) else None

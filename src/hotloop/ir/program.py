@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from hotloop.dtypes import COMPUTE, DType
+from hotloop.dtypes import COMPUTE, FLOATS, DType
 from hotloop.image import Symbol
 from hotloop.ir.graph import Node, source_line
 from hotloop.ir.op import REGISTRY, Op
@@ -18,14 +18,24 @@ LOOP_BEGIN, LOOP_END, LOOP_EXIT, STORE, COPY = -1, -2, -3, -4, -5
 IN_MEMORY, OUTPUT = 1, 2
 
 DTYPE_NUMBER = {dtype: number for number, dtype in enumerate(COMPUTE)}
+WIDE_NUMBER = {dtype: len(COMPUTE) + number for number, dtype in enumerate(FLOATS)}
 
 
 def overloads() -> dict[str, int]:
-    """Return every overload of every row that targets write, numbered: "add.f32.f32" -> 3."""
-    names = (
-        ".".join((op.name, *[dtype.short for dtype in types])) for op in REGISTRY.values() if op.c is not None for types, _ in op.types.overloads
-    )
+    """Return every overload that instructions name, numbered: "add.f32.f32" -> 3.
+
+    First those of the rows on scalars, then on vectors of lanes ("add.f32w.f32w"), then vector memory.
+    """
+    rows = [op for op in REGISTRY.values() if op.c is not None]
+    names = [".".join((op.name, *[dtype.short for dtype in types])) for op in rows for types, _ in op.types.overloads]
+    names += [wide_name(op, dtype) for op in rows if op.wide for dtype in FLOATS]
+    names += [f"{name}.{dtype.short}w" for name in ("load", "store", "splat") for dtype in FLOATS]
     return {name: number for number, name in enumerate(names)}
+
+
+def wide_name(op: Op, dtype: DType) -> str:
+    """Return the name of a row's overload on vectors of a float type."""
+    return ".".join([op.name, *[f"{dtype.short}w"] * op.arity])
 
 
 def overload_numbers() -> dict[tuple[Op, DType], int]:

@@ -88,9 +88,7 @@ def _minimum(x: Any, y: Any) -> Any:
     """NaN if either is NaN; -0.0 is below 0.0."""
     if np.asarray(x).dtype.kind != "f":
         return np.minimum(x, y)
-    return np.where((x == y) & np.signbit(x), x, np.minimum(x, y)) if np.ndim(x) or np.ndim(y) else (
-        x if x == y and np.signbit(x) else np.minimum(x, y)
-    )
+    return np.where(x == y, np.where(np.signbit(x), x, y), np.minimum(x, y))
 
 
 def _sign(x: Any) -> Any:
@@ -106,7 +104,7 @@ def _fma(x: Any, y: Any, z: Any) -> Any:
 # ------------------------------------------------------------------------------------------- rows
 
 add: Op = Op(
-    "add", arithmetic(2), np.add, c="{x} + {y}", vjp=lambda g, out, x, y: (g, g), simplify=_add,
+    "add", arithmetic(2), np.add, c="{x} + {y}", vjp=lambda g, out, x, y: (g, g), simplify=_add, alike=False,
     operator="add", commutative=True, faults=faults.of_add, doc="Sum; integers wrap.",
 )
 sub: Op = Op(
@@ -114,11 +112,11 @@ sub: Op = Op(
     operator="sub", faults=faults.of_sub, doc="Difference; integers wrap.",
 )
 mul: Op = Op(
-    "mul", arithmetic(2), np.multiply, c="{x} * {y}", vjp=lambda g, out, x, y: (g * y, g * x), simplify=_mul,
+    "mul", arithmetic(2), np.multiply, c="{x} * {y}", vjp=lambda g, out, x, y: (g * y, g * x), simplify=_mul, alike=False,
     operator="mul", commutative=True, faults=faults.of_mul, doc="Product; integers wrap.",
 )
 div: Op = Op(
-    "div", truediv(), np.divide, c="{x} / {y}", vjp=lambda g, out, x, y: (g / y, -(g * out) / y), simplify=_div,
+    "div", truediv(), np.divide, c="{x} / {y}", vjp=lambda g, out, x, y: (g / y, -(g * out) / y), simplify=_div, alike=False,
     operator="truediv", divides=True, faults=faults.of_div, singular=True, doc="Quotient as a float; by zero gives inf or NaN.",
 )
 floordiv: Op = Op(
@@ -132,11 +130,12 @@ mod: Op = Op(
     faults=faults.of_mod, singular=True, doc="Python's %, with the sign of the divisor; an integer by zero gives 0 (checked mode raises).",
 )
 neg: Op = Op(
-    "neg", arithmetic(1), np.negative, c="-{x}", vjp=lambda g, out, x: (-g,), simplify=_neg,
+    "neg", arithmetic(1), np.negative, c="-{x}", vjp=lambda g, out, x: (-g,), simplify=_neg, alike=False,
     operator="neg", faults=faults.of_neg, doc="Negation; the smallest integer stays as it is.",
 )
 abs_: Op = Op(
     "abs", arithmetic(1), np.abs, c={"int": "hl_op_abs_{t}({x})", "float": "hl_op_abs_{t}({x})"},
+    lanes="__builtin_elementwise_abs({x})",
     vjp=lambda g, out, x: (g * call("sign", x),), operator="abs", public=True,
     faults=faults.of_neg, doc="Absolute value; the smallest integer stays as it is. Derivative at 0: 0.",
 )
@@ -148,7 +147,7 @@ minimum: Op = Op(
     "minimum", same(2, COMPUTE[1:], COMPUTE[1]), _minimum,
     c={"int": "({x} < {y} ? {x} : {y})", "float": "hl_op_minimum_{t}({x}, {y})"},
     vjp=lambda g, out, x, y: _to_chosen(g, x, y, "lt", "le"),
-    jvp=lambda out, operands, tangents: _of_chosen(*operands, *tangents, "lt", "le"),
+    jvp=lambda out, operands, tangents: _of_chosen(operands, tangents, "lt", "le"),
     simplify=_same_operand, commutative=True, public=True,
     doc="The smaller; NaN if either is NaN. Equal operands share the gradient; all of it goes to the one that is no constant.",
 )
@@ -156,7 +155,7 @@ maximum: Op = Op(
     "maximum", same(2, COMPUTE[1:], COMPUTE[1]), lambda x, y: -_minimum(-x, -y) if np.asarray(x).dtype.kind == "f" else np.maximum(x, y),
     c={"int": "({x} > {y} ? {x} : {y})", "float": "hl_op_maximum_{t}({x}, {y})"},
     vjp=lambda g, out, x, y: _to_chosen(g, x, y, "gt", "ge"),
-    jvp=lambda out, operands, tangents: _of_chosen(*operands, *tangents, "gt", "ge"),
+    jvp=lambda out, operands, tangents: _of_chosen(operands, tangents, "gt", "ge"),
     simplify=_same_operand, commutative=True, public=True,
     doc="The larger; NaN if either is NaN. Equal operands share the gradient; all of it goes to the one that is no constant.",
 )
@@ -182,7 +181,7 @@ copysign: Op = Op(
     doc="The magnitude of x with the sign of y.",
 )
 sqrt: Op = Op(
-    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", vjp=lambda g, out, x: (g / (out + out),), public=True,
+    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", lanes="__builtin_elementwise_sqrt({x})", vjp=lambda g, out, x: (g / (out + out),), public=True,
     domain=((0.0, 1e6),), faults=faults.of_float, singular=True, doc="Square root; NaN below zero.",
 )
 norm: Op = Op(
@@ -211,8 +210,9 @@ def _to_chosen(g: Node, x: Node, y: Node, better: str, as_good: str) -> tuple[No
     return call("select", call(better, x, y), g, tie), call("select", call(better, y, x), g, tie)
 
 
-def _of_chosen(x: Node, y: Node, by_x: Node | None, by_y: Node | None, better: str, as_good: str) -> Node:
+def _of_chosen(operands: tuple[Node, Node], tangents: tuple[Node | None, Node | None], better: str, as_good: str) -> Node:
     """Return the tangent of an extremum, by the same rule."""
+    (x, y), (by_x, by_y) = operands, tangents
     if y.is_const or x.is_const:
         by, one, other = (by_y, y, x) if x.is_const else (by_x, x, y)
         assert by is not None, "a constant has no tangent"

@@ -112,6 +112,11 @@ def of_shift(out: Node, x: Node, y: Node) -> Faults:
     return [(call("lt", y, constant(0, y.dtype)), NEGATIVE_SHIFT)]
 
 
+def of_to_float32(out: Node, x: Node) -> Faults:
+    """Of a conversion to float32: only float64 holds what it cannot."""
+    return of_float(out, x) if x.dtype.is_float else []
+
+
 def of_to_int(out: Node, x: Node) -> Faults:
     """Of a conversion to an integer: NaN and what lies outside the type."""
     if x.dtype is bool_ or (x.dtype is int32 and out.dtype is int64):

@@ -165,7 +165,7 @@ xor: Op = Op(
     doc="Bits set in one of both; of bools, whether they differ.",
 )
 invert: Op = Op(
-    "invert", bitwise(1), np.invert, c={"int": "~{x}", "bool": "!{x}"}, vjp=_no_gradient, simplify=_invert, operator="invert",
+    "invert", bitwise(1), np.invert, c={"int": "~{x}", "bool": "!{x}"}, vjp=_no_gradient, simplify=_invert, alike=False, operator="invert",
     doc="All bits flipped; of a bool, not.",
 )
 lshift: Op = Op(
@@ -199,7 +199,8 @@ to_int64: Op = Op(
     vjp=_to_whole, faults=faults.of_to_int, doc="Convert to int64: floats truncate and saturate, NaN gives 0.",
 )
 to_float32: Op = Op(
-    "to_float32", conversion(float32), _to_float(float32), c="(float){x}", vjp=_convert_back, doc="Convert to float32, rounding to nearest.",
+    "to_float32", conversion(float32), _to_float(float32), c="(float){x}", vjp=_convert_back, faults=faults.of_to_float32,
+    doc="Convert to float32, rounding to nearest.",
 )
 to_float64: Op = Op(
     "to_float64", conversion(float64), _to_float(float64), c="(double){x}", vjp=_convert_back, doc="Convert to float64, rounding to nearest.",

@@ -20,7 +20,7 @@ from hotloop.ir.rewrite import Scopes, count_uses, rebuild, rebuild_loop, walk
 from hotloop.ops.arith import add, div, mul, neg, norm, sqrt, sub
 from hotloop.ops.elementary import pow_
 from hotloop.ops.shape import broadcast_to
-from hotloop.passes.collect import Arithmetic, Number, Product, Sum, Unfit, gather, join, literal, without_roots
+from hotloop.passes.collect import Arithmetic, Number, Product, Sum, Unfit, bare, gather, join, literal, without_roots
 from hotloop.passes.linear import REDUCTIONS, expand
 from hotloop.passes.price import Prices, cost
 from hotloop.passes.reciprocal import share_reciprocals
@@ -125,11 +125,11 @@ class _Algebra:
         except Unfit:
             return 1, self.straight(node)
         owed = self._owed(form) if self.owed else {}
-        if arithmetic.spent + sum(owed.values()) > form.price:
+        form.price -= arithmetic.spent + sum(owed.values())
+        if form.price < 0:
             return 1, self.straight(node)
         for atom in owed:
             del self.owed[atom]
-        form.price -= arithmetic.spent
         if base.shape != node.shape:
             base = broadcast_to(base, node.shape)
         return coefficient, base
@@ -137,8 +137,11 @@ class _Algebra:
     def _flip(self, form: Product, arithmetic: Arithmetic) -> None:
         """Turn -(x - y) * z into (y - x) * z where the difference was made for this product."""
         for base, exponent in form.powers.items():
-            if base.op is sub and exponent in (1, -1) and base in self.differences:
-                flipped = arithmetic.make(sub, base.args[1], base.args[0])
+            if exponent in (1, -1) and base in self.differences:
+                x, y = base.args
+                if base.op is add:
+                    x, y = arithmetic.number(-y.attr.value), x
+                flipped = arithmetic.make(sub, y, x) if base.op is sub else arithmetic.make(sub, x, y)
                 if flipped not in form.powers:
                     arithmetic.spent -= self.prices.of(base)
                     form.coefficient = 1
@@ -193,14 +196,14 @@ class _Algebra:
         if isinstance(form, Sum):
             coefficient, base = self._settle(node, form, content=True)
             self.found[node.id] = base if coefficient == 1 else form
-            if base.op is sub:
+            if base.op is sub or (base.op is add and base.args[1].op is CONST and not base.args[1].shape):
                 self.differences.add(base)
             number = literal(base)
             # what the form could have cost and did not is left for the coefficient
             price = form.price if coefficient != 1 else 0
             return Product(coefficient, {base: 1}, price) if number is None else Product(coefficient * number, {}, 0)
         number = literal(form) if form.op is CONST else None
-        return Product(1, {form: 1}, 0) if number is None else Product(number, {}, 0)
+        return Product(1, {bare(form): 1}, 0) if number is None else Product(number, {}, 0)
 
     def whole(self, node: Node, *args: Node) -> bool:
         """Whether nothing can be gathered here: no tree below, none above, no constants, roots or twins."""

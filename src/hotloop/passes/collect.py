@@ -17,6 +17,7 @@ from hotloop.ir.graph import CONST, Node, apply, constant
 from hotloop.ir.op import Op
 from hotloop.ir.rewrite import Scopes
 from hotloop.ops.arith import add, div, fma, mul, neg, norm, sqrt, sub
+from hotloop.ops.shape import broadcast
 from hotloop.passes.price import Prices
 
 Number = int | float
@@ -202,11 +203,12 @@ class Arithmetic:
             return self.number(coefficient)
         if not over:
             return self.make(div, self.number(coefficient), self.multiply(self._raise(under)))
-        first = [] if coefficient in (1, -1) else [self.number(coefficient)]
-        node = self.multiply(self._raise(over, first))
-        if under:
-            node = self.make(div, node, self.multiply(self._raise(under)))
-        return self.make(neg, node) if coefficient == -1 else node
+        factors = self._raise(over, [] if coefficient in (1, -1) else [self.number(coefficient)])
+        if coefficient == -1:  # the smallest factor takes the sign
+            factors.sort(key=self._rank)
+            factors[0] = self.make(neg, factors[0])
+        node = self.multiply(factors)
+        return self.make(div, node, self.multiply(self._raise(under))) if under else node
 
     # --------------------------------------------------------------------------------------- sums
 
@@ -245,9 +247,12 @@ class Arithmetic:
         items: list[tuple[int, Node]] = [(1, self.number(offset))] if offset else []
         pending: list[tuple[int, Node, Node]] = []
         for c, key in entries:
-            weight = 1 if unit else abs(c)
-            sign = 1 if c > 0 else -1
-            split = self._split(weight, key) if self.fma and len(entries) + len(items) > 1 else None
+            weight, sign = 1 if unit else abs(c), 1 if c > 0 else -1
+            split = None
+            if self.fma and len(entries) + len(items) > 1:
+                if weight != 1:  # the constant takes the sign
+                    weight, sign = sign * weight, 1
+                split = self._split(weight, key)
             if split is not None:
                 pending.append((sign, *split))
             elif isinstance(key, tuple):
@@ -360,7 +365,12 @@ def term(form: Node | Product) -> tuple[Monomial, Number]:
     if isinstance(form, Product):
         return form.monomial(), form.coefficient
     number = literal(form) if form.op is CONST else None
-    return (form, 1) if number is None else (ONE, number)
+    return (bare(form), 1) if number is None else (ONE, number)
+
+
+def bare(node: Node) -> Node:
+    """Return the scalar that a broadcast repeats: sums and products repeat it themselves."""
+    return node.args[0] if node.op is broadcast and not node.args[0].shape else node
 
 
 def literal(node: Node) -> Number | None:

@@ -14,9 +14,10 @@ import numpy as np
 
 from hotloop.dtypes import DType, float32, float64, int64
 from hotloop.errors import GradientError
-from hotloop.ir.graph import ITEM, LOOP, Body, Node, constant, convert, param_node, source_line, structure
+from hotloop.ir.graph import ITEM, LOOP, Body, Node, apply, constant, convert, param_node, source_line, structure
 from hotloop.ir.loop import build_loop, dependents, rebind, rebuild, substitute, unroll_loop
 from hotloop.ops.algebra import absorbs, call
+from hotloop.ops.arith import add
 from hotloop.ops.logic import select
 from hotloop.ops.movement import collected, distributed, origins
 from hotloop.ops.shape import broadcast_to, sum_to
@@ -33,13 +34,13 @@ def derivative_dtype(dtype: DType) -> DType:
 def zeros(like: Node) -> Node:
     """Return the zero derivative of a node: structural, so that it vanishes where it is used."""
     dtype = derivative_dtype(like.dtype)
-    return constant(np.zeros(like.shape, dtype.numpy), dtype, structural=True)
+    return constant(np.zeros(like.shape, dtype.numpy) if like.shape else 0.0, dtype, structural=True)
 
 
 def ones(like: Node) -> Node:
     """Return a derivative of 1 for each element of a node."""
     dtype = derivative_dtype(like.dtype)
-    return constant(np.ones(like.shape, dtype.numpy), dtype, structural=False)
+    return constant(np.ones(like.shape, dtype.numpy) if like.shape else 1.0, dtype, structural=False)
 
 
 def gradients(y: Node, wrt: Sequence[Node], seed: Node | None = None) -> list[Node]:
@@ -127,8 +128,8 @@ class _Sweep:
             self.cotangents[node.id] = part
             self._guards[node.id] = guard
             return
-        self.cotangents[node.id] = call("add", before, part)
-        known = self._guards[node.id]
+        self.cotangents[node.id] = apply(add, before, part)
+        known = self._guards.get(node.id)
         if known is not guard:
             joined = None
             if known is not None and guard is not None and known.joins(guard):
@@ -149,24 +150,32 @@ class _Sweep:
             return
         if node.op.vjp is None:
             raise _no_derivative(node)
-        guard = self._guards[node.id]
-        parts = node.op.vjp(cotangent, node, *args, **(node.attr or {}))
+        guard = self._guards.get(node.id)
+        attributes = node.attr
+        parts = node.op.vjp(cotangent, node, *args, **attributes) if attributes else node.op.vjp(cotangent, node, *args)
         for arg, part in zip(args, parts, strict=True):
-            if part is not None and arg.id in self.inside:
-                if part is cotangent:
-                    self.add(arg, part, guard if guard is None or arg.shape == node.shape or not guard.shape else None)
-                else:
-                    self._add_guarded(node, arg, part, guard)
+            if part is None or arg.id not in self.inside:
+                continue
+            plain = part.dtype is arg.dtype and part.shape == arg.shape and not part.is_const
+            if guard is None and plain and part.op is not select:  # the common case of what follows
+                before = self.cotangents.get(arg.id)
+                self.cotangents[arg.id] = part if before is None else apply(add, before, part)
+                if before is not None:
+                    self._guards[arg.id] = None
+            elif part is cotangent:
+                self.add(arg, part, guard if guard is None or arg.shape == node.shape or not guard.shape else None)
+            else:
+                self._add_guarded(node, arg, part, guard)
 
     def _add_guarded(self, node: Node, arg: Node, part: Node, guard: Guard | None) -> None:
         """Add a part that was computed from a cotangent: zero times infinity must stay zero."""
         if guard is not None and guard.shape and not (guard.shape == node.shape == part.shape and node.op.types.overloads):
             guard = None
-        if guard is not None and self._may_poison(node):
+        own, taken = _condition(part) if part.op is select else (None, None)
+        if guard is not None and taken is not self.cotangents[node.id] and self._may_poison(node):
             part = call("select", guard.build(), part, constant(0, part.dtype, structural=True))
-        elif part.op is select:
-            own = _condition(part)
-            guard = own if guard is None or own is None or not own.joins(guard) else guard.both(own)
+        if own is not None:
+            guard = guard.both(own) if guard is not None and own.joins(guard) else own
         self.add(arg, part, guard)
 
     def _may_poison(self, node: Node) -> bool:
@@ -202,12 +211,12 @@ class _Sweep:
             self.add(source, part, None)
 
 
-def _condition(part: Node) -> Guard | None:
-    """Return the guard of a select between something and a structural zero."""
+def _condition(part: Node) -> tuple[Guard | None, Node | None]:
+    """Return the guard of a select between something and a structural zero, and the something."""
     condition, taken, other = part.args
     if absorbs(other):
-        return Guard(condition)
-    return Guard(call("invert", condition)) if absorbs(taken) else None
+        return Guard(condition), taken
+    return (Guard(call("invert", condition)), other) if absorbs(taken) else (None, None)
 
 
 def _no_derivative(node: Node) -> GradientError:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from hotloop.dtypes import DType, int32
+from hotloop.dtypes import DType, int32, int64
 from hotloop.image import Symbol
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
 from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.ir.program import COPY, DTYPE_NUMBER, IN_MEMORY, LOOP_BEGIN, LOOP_END, LOOP_EXIT, OUTPUT, STORE, Program, overload_numbers
-from hotloop.ops.shape import take
+from hotloop.ir.program import COPY, DTYPE_NUMBER, IN_MEMORY, LOOP_BEGIN, LOOP_END, LOOP_EXIT, OUTPUT, STORE, WIDE_NUMBER, Program, overload_numbers, overloads, wide_name
+from hotloop.ops.shape import LANES, pack, take
+from hotloop.passes.sweep import SWEEP, Sweep
 
 
 class _Memory:
@@ -91,6 +93,8 @@ class _Builder:
         self.listed: list[Node] = []
         self.owner: dict[int, int] = {}  # node id -> id of the innermost loop it runs in
         self.inside: dict[int, list[Node]] = {}  # loop id -> its nodes in order
+        self.partial: dict[int, int] = {}  # sweep id -> place of its partial sums
+        self.streams: dict[int, int] = {}  # array id -> place of the array that sweeps read
 
     # -- memory ------------------------------------------------------------------------------
 
@@ -145,13 +149,16 @@ class _Builder:
         return self._load(node) if found is None else found
 
     def _load(self, node: Node) -> int:
-        if node.op is CONST:
-            place = self.memory.constant(node.attr.value, node.dtype)
-        elif node.op in (INPUT, STATE):
-            place = self.places[node.id].offset
-        else:  # an element of an input or state array
-            place = self.places[node.args[0].id].offset + int(node.attr["index"].flat) * node.dtype.size
+        place = self.memory.constant(node.attr.value, node.dtype) if node.op is CONST else self._place(node)
         return self.new_value(node, node.dtype, place, IN_MEMORY)
+
+    def _place(self, node: Node) -> int:
+        """Return where a cell, or an element of a cell or sweep, lies."""
+        if node.op in (INPUT, STATE):
+            return self.places[node.id].offset
+        array = node.args[0]
+        base = self.partial[array.id] if array.op is SWEEP else self.places[array.id].offset
+        return base + int(node.attr["index"].flat) * node.dtype.size
 
     def _add(self, nodes: Sequence[Node]) -> None:
         number, home, values, extend, numbers = self.number, self.home, self.values, self.code.extend, _NUMBERS or _fill()
@@ -186,6 +193,10 @@ class _Builder:
     def _add_special(self, node: Node) -> None:
         if node.op is LOOP:
             self._add_loop(node)
+        elif node.op is SWEEP:
+            self._add_sweep(node)
+        elif node.op is pack:
+            pass  # the sweep that reads it puts it in memory
         elif node.op is ITEM:
             self.number[node.id] = self.number[node.args[0].attr.params[node.attr].id]
             self._add_stores_of(node)
@@ -249,6 +260,80 @@ class _Builder:
         taken.add(result.id)
         return value
 
+    # -- sweeps ------------------------------------------------------------------------------
+
+    def _add_sweep(self, node: Node) -> None:
+        """Write a reduction: blocks of LANES elements, as LANES / width accumulators side by side."""
+        made: Sweep = node.attr
+        dtype, width, step = node.dtype, made.width, made.width * node.dtype.size
+        lanes = _Lanes(self, node, [self._stream(arg) for arg in node.args[: len(made.streams)]])
+        whole, groups = made.count // LANES, LANES // width
+        zero = self.use(constant(0, int64))
+        sums = [lanes.term(zero, s * step) for s in range(groups) if (s + 1) * width <= made.count]
+        if whole > 2:
+            sums = self._add_blocks(node, lanes, sums, whole - 1)
+        elif whole == 2:
+            sums = [lanes.add(total, lanes.term(zero, (groups + s) * step)) for s, total in enumerate(sums)]
+        for s in range((made.count % LANES) // width if whole else 0):
+            sums[s] = lanes.add(sums[s], lanes.term(zero, (whole * groups + s) * step))
+        while made.lanes == width and len(sums) > 1:
+            half = len(sums) // 2
+            sums = [lanes.add(sums[s], sums[s + half]) for s in range(half)]
+        self.partial[node.id] = place = self.memory.place(dtype, (made.lanes,), None)
+        for s, total in enumerate(sums):
+            self.emit(node, f"store.{dtype.short}w", None, (total, zero), place + s * step)
+
+    def _add_blocks(self, node: Node, lanes: _Lanes, sums: list[int], trips: int) -> list[int]:
+        block = LANES * node.dtype.size
+        which, first = len(self.loops) // 4, len(self.carries) // 3
+        self.loops.extend((self.memory.place(int32, (), None), trips, first, len(sums) + 1))
+        start = self.use(constant(block, int64))
+        params = [self.new_value(None, int64), *[lanes.new() for _ in sums]]
+        for param, init in zip(params, [start, *sums], strict=True):
+            self.carries.extend((param, init, -1))
+        self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
+        self.listed.append(node)
+        step = LANES // node.attr.width
+        results = [lanes.add(param, lanes.term(params[0], s * block // step)) for s, param in enumerate(params[1:])]
+        following = self.emit(node, "add.i64.i64", self.new_value(None, int64), (params[0], start), 0)
+        for k, result in enumerate([following, *results]):
+            self.carries[3 * (first + k) + 2] = result
+        self.code.extend((LOOP_END, -1, -1, -1, -1, which))
+        self.listed.append(node)
+        return params[1:]
+
+    def emit(self, node: Node, name: str, result: int | None, uses: tuple[int, ...], immediate: int) -> int:
+        """Append an instruction by the name of its overload and return its result."""
+        value = -1 if result is None else result
+        self.code.extend((_names()[name], value, *uses, *[-1] * (3 - len(uses)), immediate))
+        self.listed.append(node)
+        return value
+
+    def _stream(self, array_node: Node) -> int:
+        """Return the place of an array, writing scalars that are not side by side already."""
+        if array_node.id in self.places and array_node.op in (INPUT, STATE):
+            return self.places[array_node.id].offset
+        if array_node.id not in self.streams:
+            if array_node.op is CONST:
+                self.streams[array_node.id] = self.memory.place(array_node.dtype, array_node.shape, array_node.attr.value)
+            else:
+                self.streams[array_node.id] = self._packed(array_node)
+        return self.streams[array_node.id]
+
+    def _packed(self, node: Node) -> int:
+        items, size = node.args, node.dtype.size
+        if all(_in_memory(item) for item in items):
+            places = [self._place(item) for item in items]
+            if places == list(range(places[0], places[0] + len(items) * size, size)):
+                return places[0]
+        init = np.array([item.attr.value if item.op is CONST else 0 for item in items], node.dtype.numpy)
+        base = self.memory.place(node.dtype, (len(items),), init)
+        for i, item in enumerate(items):
+            if item.op is not CONST:
+                self.code.extend((STORE, -1, self.use(item), -1, -1, base + i * size))
+                self.listed.append(node)
+        return base
+
     # -- the end -----------------------------------------------------------------------------
 
     def add_stores(self, nexts: Sequence[tuple[Cell, list[Node]]]) -> None:
@@ -274,9 +359,51 @@ class _Builder:
         )
 
 
+class _Lanes:
+    """Writes the body of one sweep on vectors of lanes."""
+
+    def __init__(self, builder: _Builder, node: Node, bases: list[int]) -> None:
+        self.builder = builder
+        self.node = node
+        made: Sweep = node.attr
+        self.bases = {param.id: base for param, base in zip(made.streams, bases, strict=True)}
+        self.constants = {arg.id: self._splat(arg) for arg in node.args[len(bases) :]}
+        self.body = [n for n in dependents([made.result], made.streams) if n.id not in self.bases]
+
+    def new(self) -> int:
+        """Return a new vector value."""
+        number = len(self.builder.values) // 3
+        self.builder.values.extend((WIDE_NUMBER[self.node.dtype], -1, 0))
+        return number
+
+    def _splat(self, scalar: Node) -> int:
+        value = self.builder.use(scalar)
+        return self.builder.emit(self.node, f"splat.{scalar.dtype.short}w", self.new(), (value,), 0)
+
+    def term(self, index: int, offset: int) -> int:
+        """Return the body at the elements from `offset` bytes beyond `index`."""
+        short = self.node.dtype.short
+        found = dict(self.constants)
+        for param, base in self.bases.items():
+            found[param] = self.builder.emit(self.node, f"load.{short}w", self.new(), (index,), base + offset)
+        for node in self.body:
+            uses = tuple(found[arg.id] for arg in node.args)
+            found[node.id] = self.builder.emit(self.node, wide_name(node.op, node.dtype), self.new(), uses, 0)
+        return found[self.node.attr.result.id]
+
+    def add(self, x: int, y: int) -> int:
+        """Return the lane-wise sum."""
+        return self.builder.emit(self.node, wide_name(REGISTRY["add"], self.node.dtype), self.new(), (x, y), 0)
+
+
 def _in_memory(node: Node) -> bool:
-    """Whether a scalar node is a place in memory: a cell, or an element of one."""
-    return node.op in (INPUT, STATE) or (bool(node.args) and node.op is take and node.args[0].op in (INPUT, STATE))
+    """Whether a scalar node is a place in memory: a cell, or an element of one or of a sweep."""
+    return node.op in (INPUT, STATE) or (bool(node.args) and node.op is take and node.args[0].op in (INPUT, STATE, SWEEP))
+
+
+@cache
+def _names() -> dict[str, int]:
+    return overloads()
 
 
 _NUMBERS: dict[tuple[Op, DType], int] = {}

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Node, apply, constant, param_node, reachable, structure
-from hotloop.ir.loop import captures
-from hotloop.ops.shape import element
+from hotloop.ir.loop import captures, substitute
+from hotloop.ops.shape import element, pack
+from hotloop.passes.sweep import SWEEP, Sweep
 
 Scalars = np.ndarray[Any, Any]  # of nodes, dtype object
 
@@ -55,6 +56,8 @@ def _scalars(node: Node, found: dict[int, Scalars]) -> Scalars:
     if op is CONST:
         structural = node.attr.structural
         return _array([constant(x, node.dtype, structural) for x in node.attr.value.reshape(-1).tolist()], node.shape)
+    if op is SWEEP:
+        return _sweep(node, found)
     if op in (INPUT, STATE):
         return _array([element(node, i) for i in range(int(np.prod(node.shape)))], node.shape)
     if op is PARAM:
@@ -68,6 +71,23 @@ def _scalars(node: Node, found: dict[int, Scalars]) -> Scalars:
         return _array([node if new == node.args else apply(op, *new)], ())
     spread = [list(operand.flat) for operand in np.broadcast_arrays(*operands)]
     return _array([apply(op, *items) for items in zip(*spread, strict=True)], node.shape)
+
+
+def _sweep(node: Node, found: dict[int, Scalars]) -> Scalars:
+    """Rebuild a sweep on streams that lie in memory or are packed scalars; its elements are loads."""
+    made: Sweep = node.attr
+    streams = [_stream(arg, found[arg.id]) for arg in node.args[: len(made.streams)]]
+    scalars = [found[arg.id].item() for arg in node.args[len(made.streams) :]]
+    changed = {old.id: new for old, new in zip(node.args[len(made.streams) :], scalars, strict=True) if old is not new}
+    (result,) = substitute([made.result], changed)
+    fresh = structure(SWEEP, (*streams, *scalars), Sweep(made.streams, result, made.count, made.width), node.dtype, node.shape)
+    return _array([element(fresh, i) for i in range(made.lanes)], node.shape)
+
+
+def _stream(arg: Node, scalars: Scalars) -> Node:
+    if arg.op in (INPUT, STATE, CONST):
+        return arg
+    return structure(pack, list(scalars.flat), {"shape": arg.shape}, arg.dtype, arg.shape)
 
 
 def _loop(node: Node, found: dict[int, Scalars]) -> Scalars:

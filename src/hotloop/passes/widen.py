@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from hotloop import _graph
+from hotloop._graph import set_origin
 from hotloop.dtypes import DType, float32, float64
 from hotloop.ir.graph import (
-    CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Node, apply, constant, convert, input_node, param_node, reachable, state_node, structure,
+    CONST,
+    INPUT,
+    ITEM,
+    LOOP,
+    PARAM,
+    STATE,
+    Body,
+    Node,
+    apply,
+    constant,
+    convert,
+    input_node,
+    param_node,
+    reachable,
+    state_node,
+    structure,
 )  # fmt: skip
 from hotloop.ir.loop import captures
 from hotloop.ir.rewrite import walk
@@ -27,11 +43,11 @@ def widen(outputs: Sequence[Node]) -> dict[Node, Node]:
     fresh: dict[Node, Node] = {}
     try:
         for node in walk([*outputs, *states, *nexts]):
-            _graph.set_origin(node)
+            set_origin(node)
             if node not in fresh:
                 fresh[node] = _widened(node, fresh)
     finally:
-        _graph.set_origin(None)
+        set_origin(None)
     for state in states:
         if state.attr.next is not None:
             fresh[state].attr.next = fresh[state.attr.next]
@@ -74,7 +90,7 @@ def _widened_loop(loop: Node, fresh: dict[Node, Node]) -> Node:
     return structure(LOOP, (*inits, *captures(made)), made, results[0].dtype, results[0].shape)
 
 
-def _decimal(value: bool | int | float | np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _decimal(value: bool | int | float | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return float32 numbers as the float64 that the same shortest decimals stand for; others as they are."""
     array = np.asarray(value)
     if array.dtype.kind != "f":

@@ -60,14 +60,15 @@ typedef struct {
     const Item *items;
     const Overload *overloads;
     const int32_t *classes; /* 16 vector, then 16 integer registers: group of each */
-    const int32_t *basics;  /* load x5, store x5, move v, move i, set, repeat, unless, jump, leave, enter item */
+    const int32_t *basics;  /* load x7, store x7, move v, move i, move wide, set, repeat, unless, jump, leave, enter item */
     const uint8_t *code;
     Py_ssize_t item_count;
     int32_t count[3];       /* allocatable registers of each class */
     int32_t saved[3];       /* masks of those that survive a helper */
 } Library;
 
-enum { LOAD = 0, STORE = 5, MOVE = 10, SET = 12, REPEAT, UNLESS, JUMP, LEAVE, ENTER };
+enum { LOAD = 0, STORE = 7, MOVE = 14, SET = 17, REPEAT, UNLESS, JUMP, LEAVE, ENTER };
+enum { WIDE = 5 }; /* dtypes from here on are vectors of lanes; below, bool int32 int64 float32 float64 */
 
 typedef struct {
     int32_t reg;      /* where the value is, or -1 */
@@ -127,7 +128,7 @@ typedef struct {
     ARRAY(Fixup) fixups;
     ARRAY(Through) through;
     ARRAY(Exit) exits;
-    ARRAY(int32_t) free_slots[2]; /* of 4 and 8 bytes */
+    ARRAY(int32_t) free_slots[3]; /* of 4, 8 and 32 bytes */
     int32_t released[8][2];       /* slots to free after this instruction: it may still read them */
     int releases;
     int64_t data_size;
@@ -216,9 +217,10 @@ static int64_t put(State *s, int32_t number, const int32_t registers[4], int64_t
     return target;
 }
 
-static void put_move(State *s, int cls, int32_t to, int32_t from) {
+static void put_move(State *s, int32_t value, int32_t to, int32_t from) {
     if (to == from) return;
-    put(s, s->lib->overloads[s->lib->basics[MOVE + cls - 1]].registers, (int32_t[4]){to, from, 0, 0}, 0, 0);
+    int which = s->info[value].dtype >= WIDE ? 2 : class_of(s, value) - 1;
+    put(s, s->lib->overloads[s->lib->basics[MOVE + which]].registers, (int32_t[4]){to, from, 0, 0}, 0, 0);
     s->moves++;
 }
 
@@ -271,10 +273,14 @@ static void set_register(State *s, int32_t value, int32_t reg) {
     if (reg >= 0) s->content[cls][reg] = value;
 }
 
+static int slot_pool(const State *s, int32_t value) {
+    int32_t dtype = s->info[value].dtype;
+    return dtype >= WIDE ? 2 : dtype == 2 || dtype == 4;
+}
+
 static int64_t new_slot(State *s, int32_t value) {
-    int wide = s->info[value].dtype == 2 || s->info[value].dtype == 4;
-    if (s->free_slots[wide].count) return s->free_slots[wide].items[--s->free_slots[wide].count];
-    int size = wide ? 8 : 4;
+    int pool = slot_pool(s, value), size = (int[3]){4, 8, 32}[pool];
+    if (s->free_slots[pool].count) return s->free_slots[pool].items[--s->free_slots[pool].count];
     s->data_size = (s->data_size + size - 1) / size * size;
     s->data_size += size;
     return s->data_size - size;
@@ -301,9 +307,8 @@ static void release(State *s, int32_t value) {
     int cls = class_of(s, value);
     if (v->reg >= 0 && !(s->pinned[cls] >> v->reg & 1)) set_register(s, value, -1);
     if (v->own_slot && v->slot >= 0) {
-        int32_t wide = s->info[value].dtype == 2 || s->info[value].dtype == 4;
         if (s->releases == 8) free_released(s);
-        s->released[s->releases][0] = wide;
+        s->released[s->releases][0] = slot_pool(s, value);
         s->released[s->releases++][1] = v->slot;
         v->slot = -1;
         v->own_slot = v->in_memory = 0;
@@ -444,9 +449,15 @@ static void put_operation(State *s, int32_t at) {
         count--;
     }
     int32_t registers[4] = {0, 0, 0, 0};
-    int64_t displacement = from_memory ? s->value[last].slot : 0;
+    int64_t displacement = from_memory ? s->value[last].slot : in->immediate;
     int tied = stencil->tied == 0, first = order[0];
     for (int k = tied; k < count; k++) in_register(s, in->use[order[k]], in->use, 3, at);
+    if (in->dst < 0) { /* a store */
+        for (int k = 0; k < count; k++) registers[k + 1] = s->value[in->use[order[k]]].reg;
+        put(s, number, registers, displacement, 0);
+        retire(s, at);
+        return;
+    }
     uint32_t keep = 0;
     int cls = class_of(s, in->dst);
     if (tied) {
@@ -458,7 +469,7 @@ static void put_operation(State *s, int32_t at) {
             keep = operand_mask(s, in->use, 3, cls);
             target = place_result(s, in->dst, at, keep);
             for (int k = 1; k < count; k++) registers[k + 1] = s->value[in->use[order[k]]].reg;
-            if (s->value[x].reg >= 0) put_move(s, cls, target, s->value[x].reg);
+            if (s->value[x].reg >= 0) put_move(s, x, target, s->value[x].reg);
             else put_load(s, x, target);
         }
         registers[1] = target;
@@ -490,7 +501,8 @@ static void clear_for_call(State *s, int32_t at, const Stencil *stencil) {
     for (int cls = VECTOR; cls <= INTEGER; cls++)
         for (int32_t r = 0; r < s->lib->count[cls]; r++) {
             int32_t value = s->content[cls][r];
-            if (value < 0 || !(stencil->clobbers[cls - 1] >> r & 1)) continue;
+            int wide = value >= 0 && s->info[value].dtype >= WIDE; /* helpers keep no upper halves */
+            if (value < 0 || (!wide && !(stencil->clobbers[cls - 1] >> r & 1))) continue;
             int32_t next = s->value[value].next;
             for (int k = 0; k < 3; k++)
                 if (in->use[k] == value) next = s->next[at][k];
@@ -498,8 +510,8 @@ static void clear_for_call(State *s, int32_t at, const Stencil *stencil) {
             int32_t refuge = -1;
             for (int32_t q = 0; q < s->lib->count[cls]; q++)
                 if ((s->lib->saved[cls] >> q & 1) && s->content[cls][q] < 0 && !(s->pinned[cls] >> q & 1)) refuge = q;
-            if (refuge >= 0 && !(s->value[value].in_memory && next - at > 64)) {
-                put_move(s, cls, refuge, r);
+            if (refuge >= 0 && !wide && !(s->value[value].in_memory && next - at > 64)) {
+                put_move(s, value, refuge, r);
                 set_register(s, value, refuge);
             } else {
                 ensure_memory(s, value);
@@ -531,7 +543,7 @@ static void put_call(State *s, int32_t at) {
                            (where[j] == stencil->fixed[k] ||
                             (where[j] == -2 && stencil->fixed[j] == stencil->fixed[k]));
             if (blocked) continue;
-            put_move(s, stencil->cls[k], stencil->fixed[k], where[k]);
+            put_move(s, in->use[k], stencil->fixed[k], where[k]);
             where[k] = -2;
             pending--;
             moved = 1;
@@ -540,7 +552,7 @@ static void put_call(State *s, int32_t at) {
             for (int k = 0; k < count; k++)
                 if (where[k] >= 0) {
                     int32_t scratch = s->lib->count[stencil->cls[k]];
-                    put_move(s, stencil->cls[k], scratch, where[k]);
+                    put_move(s, in->use[k], scratch, where[k]);
                     where[k] = scratch;
                     break;
                 }
@@ -577,7 +589,7 @@ static void begin_loop(State *s, int32_t at) {
         int32_t param = s->carries[c].param, init = s->carries[c].init;
         int32_t reg = pin(s, param, loop->calls);
         if (reg >= 0) {
-            if (s->value[init].reg >= 0) put_move(s, class_of(s, init), reg, s->value[init].reg);
+            if (s->value[init].reg >= 0) put_move(s, init, reg, s->value[init].reg);
             else put_load(s, init, reg);
             s->value[param].reg = -1;
             set_register(s, param, reg);
@@ -639,7 +651,7 @@ static void close_carries(State *s, const LoopInfo *info) {
         int32_t to = s->value[param].reg, from = s->value[result].reg;
         int pinned = to >= 0 && s->content[cls][to] == param && (s->pinned[cls] >> to & 1);
         if (pinned) {
-            if (from >= 0) put_move(s, cls, to, from);
+            if (from >= 0) put_move(s, result, to, from);
             else put_load(s, result, to);
         } else {
             if (from < 0) {
@@ -775,11 +787,11 @@ static void find_next_uses(State *s) {
 
 static void put_copy(State *s, int32_t at) {
     const Instruction *in = &s->code[at];
-    int32_t from = in->use[0], cls = class_of(s, from);
+    int32_t from = in->use[0];
     int32_t source = s->value[from].reg;
     uint32_t keep = bit(source);
     int32_t to = place_result(s, in->dst, at, keep);
-    if (s->value[from].reg >= 0) put_move(s, cls, to, s->value[from].reg);
+    if (s->value[from].reg >= 0) put_move(s, from, to, s->value[from].reg);
     else put_load(s, from, to);
     retire(s, at);
     define(s, in->dst, to);
@@ -904,6 +916,7 @@ static void state_close(State *s) {
     PyMem_RawFree(s->exits.items);
     PyMem_RawFree(s->free_slots[0].items);
     PyMem_RawFree(s->free_slots[1].items);
+    PyMem_RawFree(s->free_slots[2].items);
 }
 
 static PyObject *assemble(PyObject *module, PyObject *arguments) {

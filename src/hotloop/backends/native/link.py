@@ -13,8 +13,10 @@ from hotloop.ir.program import Program, overloads
 from hotloop.stencils.format import Library
 from hotloop.stencils.library import library
 
-_LOADS = [f"{kind}.{short}" for kind in ("load", "store") for short in ("b", "i32", "i64", "f32", "f64")]
-_BASICS = [*_LOADS, "move.v", "move.i", "set", "repeat", "unless", "jump", "leave"]
+_SHORTS = ("b", "i32", "i64", "f32", "f64")
+_LOADS = [*[f"load.{short}" for short in _SHORTS], "fill.w", "fill.w"]
+_STORES = [*[f"store.{short}" for short in _SHORTS], "spill.w", "spill.w"]
+_BASICS = [*_LOADS, *_STORES, "move.v", "move.i", "move.w", "set", "repeat", "unless", "jump", "leave"]
 
 # what the entry pushes and the deepest helper uses: far below this on every target (DESIGN 3.6)
 STACK = 512

@@ -1,0 +1,120 @@
+"""hotloop: write Python, get deterministic native code. Public names, nothing else."""
+
+from hotloop import ops as _ops  # noqa: F401 - declares the rows before anything uses them
+from hotloop.compiler import Options, compile_graph
+from hotloop.dtypes import DType, bool_, float32, float64, int32, int64
+from hotloop.errors import (
+    BoundsError,
+    CheckError,
+    DivisionByZero,
+    GradientError,
+    HotloopError,
+    ImageError,
+    InternalError,
+    NameConflict,
+    NotCompiled,
+    NotWritable,
+    RangeError,
+    ShapeError,
+    TargetError,
+    TraceError,
+    TruthError,
+    TypeMismatch,
+)
+from hotloop.frontend import filters
+from hotloop.frontend.control import checked, iif, loop, state, while_loop
+from hotloop.frontend.filters import argsort, homogenize_vector, median, quantile, sort
+from hotloop.frontend.functions import (
+    abs,
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cbrt,
+    ceil,
+    copysign,
+    cos,
+    cosh,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    fma,
+    hypot,
+    isfinite,
+    isinf,
+    isnan,
+    log,
+    log1p,
+    log2,
+    log10,
+    maximum,
+    minimum,
+    round,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    tan,
+    tanh,
+    trunc,
+)
+from hotloop.frontend.geometry import (
+    angle_between,
+    clamp,
+    cross,
+    degrees,
+    distance,
+    dot,
+    get_42,
+    lerp,
+    norm,
+    normalize,
+    pow,
+    radians,
+    rotate_vector,
+    scalar_projection,
+    vector_projection,
+    where,
+)
+from hotloop.frontend.gradient import grad, hessian, jacobian, jvp, vjp
+from hotloop.frontend.jit import jit
+from hotloop.frontend.linalg import cholesky, det, inverse, solve
+from hotloop.frontend.matrix import arange, concat, diagonal, eye, full, identity, ones, stack, tensor, zeros
+from hotloop.frontend.neural import (
+    cross_entropy,
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_tanh,
+    layer,
+    layer_norm,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    logsumexp,
+    mean_squared_error,
+    mish,
+    relu,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    swish,
+)
+from hotloop.frontend.quaternion import quaternion
+from hotloop.frontend.scalar import value
+from hotloop.frontend.summaries import all, any, argmax, argmin, max, mean, min, prod, std, sum, var
+from hotloop.frontend.target import Target
+from hotloop.frontend.vector import vector
+
+matrix = tensor
+NumLike = value | int | float
+
+__version__ = "0.1.0"
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,1 @@
+"""Looks into programs: graphs, instructions and machine code as text."""

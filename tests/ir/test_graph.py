@@ -1,0 +1,463 @@
+"""The graph: interning, constants, freeing, source lines, errors, threads."""
+
+from __future__ import annotations
+
+import gc
+import math
+import re
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hotloop import _graph
+from hotloop.dtypes import DType, bool_, float32, float64, int32, int64
+from hotloop.errors import DivisionByZero, RangeError, ShapeError, TypeMismatch
+from hotloop.ir.graph import (
+    CONST,
+    Cell,
+    Constant,
+    Node,
+    apply,
+    constant,
+    convert,
+    exact_numbers,
+    input_node,
+    param_node,
+    reachable,
+    source_line,
+    state_node,
+    structure,
+    user_line,
+)
+from hotloop.ir.op import REGISTRY
+from hotloop.ops.shape import broadcast_to, product, reduce, sum_
+
+ADD, MUL, DIV, SQRT = (REGISTRY[name] for name in ("add", "mul", "div", "sqrt"))
+
+
+def leaf(number: float = 1.5, dtype: DType = float64) -> Node:
+    return input_node(np.asarray(number), dtype)
+
+
+def living() -> int:
+    """Nodes alive, after the collector has run."""
+    gc.collect()
+    return int(_graph.table_count())
+
+
+# -------------------------------------------------------------------------------------- interning
+
+
+def test_equal_operations_are_one_node() -> None:
+    x, y = leaf(), leaf()
+    assert x + y is x + y
+    assert x - y is x - y
+    assert x - y is not y - x
+    assert apply(SQRT, x * y) is apply(SQRT, x * y)
+
+
+def test_commutative_operations_are_one_node_in_either_order() -> None:
+    x, y = leaf(), leaf()
+    assert x + y is y + x
+    assert (x + y) * (y + x) is (x + y) * (x + y)
+
+
+def test_array_operations_are_one_node_by_their_parameters() -> None:
+    v = input_node(np.zeros((3, 4)), float64)
+    assert reduce(sum_, v, (0,)) is reduce(sum_, v, (0,))
+    assert reduce(sum_, v, (0,)) is not reduce(sum_, v, (1,))
+    assert broadcast_to(v, (2, 3, 4)) is broadcast_to(v, (2, 3, 4))
+
+
+def test_inputs_states_and_params_are_never_one_node() -> None:
+    assert leaf() is not leaf()
+    assert state_node(np.asarray(0.0), float64) is not state_node(np.asarray(0.0), float64)
+    assert param_node(float64, ()) is not param_node(float64, ())
+
+
+def test_types_tell_constants_apart() -> None:
+    nodes = [constant(1, t) for t in (int32, int64, float32, float64)] + [constant(True)]
+    assert len(set(nodes)) == 5
+    assert constant(1.0, float64) is constant(1, float64)
+
+
+def test_negative_zero_is_another_constant() -> None:
+    assert constant(0.0, float64) is not constant(-0.0, float64)
+    assert constant(-0.0, float64) is constant(-0.0, float64)
+    assert math.copysign(1, constant(-0.0, float64).attr.value) == -1
+    assert constant(np.array([0.0, 1.0])) is not constant(np.array([-0.0, 1.0]))
+
+
+def test_all_nans_are_one_constant() -> None:
+    assert constant(math.nan, float64) is constant(-math.nan, float64)
+
+
+def test_constants_round_to_their_type() -> None:
+    assert constant(0.1, float32).attr.value == float(np.float32(0.1))
+    assert constant(0.1, float32) is constant(np.float32(0.1), float32)
+
+
+def test_constant_arrays_compare_by_bytes_and_are_read_only() -> None:
+    source = np.arange(4.0)
+    node = constant(source)
+    assert node is constant(np.arange(4.0))
+    source[0] = 9
+    assert node.attr.value[0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        node.attr.value[0] = 1
+
+
+def test_structural_zero_is_another_constant_than_a_measured_one() -> None:
+    assert constant(0, float64, structural=True) is not constant(0, float64, structural=False)
+    assert constant(1, float64, structural=True) is constant(1, float64, structural=False)
+
+
+def test_python_numbers_are_32_bits_wide_unless_exact() -> None:
+    assert (constant(1).dtype, constant(1.0).dtype, constant(True).dtype) == (int32, float32, bool_)
+    with exact_numbers():
+        assert (constant(1).dtype, constant(1.0).dtype, constant(True).dtype) == (int64, float64, bool_)
+    assert constant(1).dtype is int32
+
+
+def test_literals_take_the_type_of_what_they_meet() -> None:
+    assert (leaf(1, float32) + 1).dtype is float32
+    assert (leaf(1, float64) * 0.1).args[1] is constant(0.1, float64)
+    assert (leaf(1, int64) + 1).dtype is int64
+    assert (leaf(1, int32) + 0.5).dtype is float32
+
+
+def test_literals_seen_before_are_the_same_as_at_first() -> None:
+    x = leaf(1, float32)
+    for _ in range(3):
+        assert x * 2 is x * 2.0
+        assert (x * True).dtype is float32
+    z = leaf(3, int32)
+    assert (z + 1).dtype is int32
+    assert (z + 1.0).dtype is float32
+    assert (z + True).dtype is int32
+
+
+def test_identities_compare_and_hash() -> None:
+    x = leaf()
+    assert len({x, x, x + 1.0}) == 2
+    assert (x == x) is True
+    assert (x != x) is False
+
+
+def test_nodes_describe_themselves() -> None:
+    x = input_node(np.zeros(3), float32, "speed")
+    assert re.fullmatch(r"%\d+: float32\[3\] = input\(\) \[speed\]", repr(x))
+    assert re.fullmatch(r"%\d+: float32\[3\] = mul\(%\d+, %\d+\)", repr(x * 2.5))
+
+
+# ---------------------------------------------------------------------------------------- folding
+
+
+def test_constants_fold() -> None:
+    two, three = constant(2.0, float64), constant(3.0, float64)
+    assert apply(ADD, two, three) is constant(5.0, float64)
+    assert structure(sum_, [constant(np.arange(4.0))], {"axes": (0,)}, float64, ()) is constant(6.0, float64, structural=True)
+
+
+def test_results_have_shapes_as_numpy() -> None:
+    v, m = input_node(np.zeros(3), float64), input_node(np.zeros((2, 3)), float64)
+    assert (v + m).shape == (2, 3)
+    assert (v + leaf()).shape == (3,)
+    assert (constant(2.0, float64) + v).shape == (3,)
+    assert product(m, v).shape == (2,)
+
+
+def test_conversion_to_the_same_type_is_the_same_node() -> None:
+    x = leaf()
+    assert convert(x, float64) is x
+    assert convert(x, int32).dtype is int32
+    assert convert(constant(2.75, float64), int32) is constant(2, int32)
+    assert convert(constant(math.nan, float64), int64).attr.value == 0
+    assert convert(constant(1e300, float64), int32).attr.value == 2**31 - 1
+
+
+def test_reachable_lists_operands_first_and_next_values() -> None:
+    x, state = leaf(), state_node(np.asarray(1.0), float64)
+    state.attr.next = state * x
+    total = state + 1.0
+    nodes = reachable([total])
+    assert set(nodes) == {x, state, state.attr.next, total, constant(1.0, float64)}
+    assert [node.id for node in nodes] == sorted(node.id for node in nodes)
+
+
+# ------------------------------------------------------------------------------------- freeing
+
+
+def test_graphs_are_freed_with_what_refers_to_them() -> None:
+    before = living()
+    x = leaf()
+    total = x
+    for k in range(100):
+        total = total * x + k * 0.37
+    assert living() > before
+    del x, total
+    _forget_literals()
+    assert living() <= before
+
+
+def _forget_literals() -> None:
+    """Push the literals of a test out of the table of those seen before."""
+    x = leaf()
+    for k in range(9000):
+        _ = x * (1e6 + k)
+
+
+def test_a_node_dies_with_its_last_user() -> None:
+    x = leaf()
+    cell = weakref_of(x)
+    y = x + x
+    del x
+    assert cell() is not None
+    del y
+    assert cell() is None
+
+
+def weakref_of(node: Node) -> weakref.ref[object]:
+    """Watch a node by an array that only it holds."""
+
+    class Watched(np.ndarray):  # type: ignore[type-arg]
+        pass
+
+    node.attr.init = node.attr.init.view(Watched)
+    return weakref.ref(node.attr.init)
+
+
+def test_deep_chains_are_freed_without_recursion() -> None:
+    before = living()
+    x = leaf()
+    total = x
+    for _ in range(300_000):
+        total = total + x
+    assert len(reachable([total])) == 300_001
+    del total, x
+    assert living() <= before
+
+
+def test_wide_and_deep_graphs_are_freed() -> None:
+    before = living()
+    layer = [leaf(k) for k in range(50)]
+    for _ in range(2000):
+        layer = [p * q for p, q in zip(layer, layer[1:] + layer[:1], strict=True)]
+    del layer
+    assert living() <= before
+
+
+def test_cycles_through_states_are_collected() -> None:
+    before = living()
+    for _ in range(20):
+        one, two = state_node(np.asarray(0.0), float64), state_node(np.asarray(0.0), float64)
+        one.attr.next = two + one * 0.5
+        two.attr.next = one - two
+        last = one
+        for _ in range(50):
+            last = last * two
+        one.attr.next = last
+        del one, two, last
+    assert living() <= before
+
+
+def test_a_long_chain_through_a_state_is_collected() -> None:
+    before = living()
+    state = state_node(np.asarray(0.0), float64)
+    total = state
+    for _ in range(100_000):
+        total = total + state
+    state.attr.next = total
+    del state, total
+    assert living() <= before
+
+
+def test_node_made_again_after_its_death_is_new_and_whole() -> None:
+    x, y = leaf(), leaf()
+    for _ in range(1000):
+        node = x * y
+        assert node.args == (x, y)
+        del node
+
+
+# -------------------------------------------------------------------------------- lines of the user
+
+
+def test_nodes_know_the_line_that_made_them() -> None:
+    x = leaf()
+    here = _line()
+    y = x * 2.5 + x
+    assert source_line(y) == f"test_graph.py:{here + 1}"
+    v = reduce(sum_, input_node(np.zeros(4), float64), (0,))
+    assert source_line(v) == f"test_graph.py:{here + 3}"
+
+
+def test_the_line_of_a_call_over_several_lines_is_that_of_the_operation() -> None:
+    x = leaf()
+    here = _line()
+    y = (
+        x
+        * 3.25
+    )
+    assert source_line(y) in {f"test_graph.py:{here + k}" for k in range(1, 5)}
+
+
+def test_the_running_line_is_known() -> None:
+    here = _line()
+    assert user_line() == f"test_graph.py:{here + 1}"
+
+
+def _line() -> int:
+    import sys
+
+    return sys._getframe(1).f_lineno
+
+
+def test_nodes_made_for_another_take_its_line() -> None:
+    x = leaf()
+    first = x * 7.5
+    _graph.set_origin(first)
+    try:
+        second = first + x
+    finally:
+        _graph.set_origin(None)
+    third = first - x
+    assert source_line(second) == source_line(first)
+    assert source_line(third) != source_line(first)
+
+
+# ---------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (lambda: leaf() & leaf(), TypeMismatch, r"test_graph\.py:\d+: and does not take \(float64, float64\)\. Convert first: hl\.int32\(x\)"),
+        (lambda: apply(REGISTRY["select"], leaf(1, int32), leaf(), leaf()), TypeMismatch, r"test_graph\.py:\d+: select does not take \(int32, float64, float64\)"),
+        (lambda: input_node(np.zeros(3), float64) * input_node(np.zeros(2), float64), ShapeError, r"test_graph\.py:\d+: mul of shapes \(3,\) and \(2,\)"),
+        (lambda: leaf(1, int32) + 2**31, RangeError, r"2147483648 does not fit int32\. Pass dtype=int64"),
+        (lambda: leaf(1, float32) * 1e39, RangeError, r"1e\+39 does not fit float32\. Pass dtype=float64"),
+        (lambda: constant(1e39), RangeError, r"1e\+39 does not fit float32"),
+        (lambda: apply(DIV, constant(1.0), constant(0.0)), DivisionByZero, r"test_graph\.py:\d+: the constant 1\.0 is divided by zero"),
+        (lambda: apply(REGISTRY["mod"], constant(7), constant(0)), DivisionByZero, r"the constant 7 is divided by zero"),
+        (lambda: product(input_node(np.zeros(3), float64), input_node(np.zeros(2), float64)), ShapeError, r"matrix product of shapes \(3,\) and \(2,\)"),
+        (lambda: reduce(sum_, input_node(np.zeros((0, 2)), float64), (0,)), ShapeError, r"sum of no elements"),
+        (lambda: apply(ADD), TypeError, r"apply\(op, \*operands\) needs a row and operands"),
+        (lambda: apply(ADD, *[leaf()] * 8), TypeError, "apply takes at most 7 operands"),
+        (lambda: _graph.intern(ADD, (1, 2), None, float64, (), 0), TypeError, "operands must be nodes"),
+        (lambda: _graph.intern(ADD, [], None, float64, (), 0), TypeError, r"intern\(op, args, attr, dtype, shape, flags\)"),
+        (lambda: _graph.reachable([1], lambda node: ()), TypeError, "expected nodes"),
+        (lambda: _graph.wrap(1), TypeError, "wrap takes a node"),
+        (lambda: _graph.set_origin(1), TypeError, "set_origin takes a node or None"),
+        (lambda: type(leaf())(), TypeError, "cannot create"),
+    ],
+)
+def test_errors_name_the_line_and_the_cure(action: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        action()  # type: ignore[operator]
+
+
+def test_strings_and_objects_are_refused() -> None:
+    with pytest.raises((TypeMismatch, TypeError, ValueError), match=r".+"):
+        apply(ADD, leaf(), "x")
+    with pytest.raises((TypeMismatch, TypeError, ValueError), match=r".+"):
+        apply(ADD, leaf(), None)
+
+
+def test_wrong_numbers_of_operands_are_refused() -> None:
+    for operands in ([leaf()], [leaf()] * 3):
+        with pytest.raises((TypeMismatch, TypeError), match=r".+"):
+            apply(ADD, *operands)
+
+
+def test_an_error_while_building_leaves_the_table_whole() -> None:
+    class Odd:
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("not comparable")
+
+    x = leaf()
+    first = _graph.intern(ADD, (x, x), Odd(), float64, (), 0)
+    with pytest.raises(RuntimeError, match="not comparable"):
+        _graph.intern(ADD, (x, x), Odd(), float64, (), 0)
+    assert first.args == (x, x)
+    assert (x + x).args == (x, x)
+
+
+# --------------------------------------------------------------------------------------- threads
+
+
+def test_threads_build_one_graph_together() -> None:
+    x, y = leaf(), leaf()
+    found: list[list[int]] = []
+    barrier = threading.Barrier(4)
+
+    def build() -> None:
+        barrier.wait()
+        total = x
+        ids = []
+        for k in range(3000):
+            total = total * y + (k % 97) * 0.125 if k % 3 else total - x
+            ids.append(total)
+        found.append([node.id for node in ids])
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(ids == found[0] for ids in found)
+
+
+def test_threads_that_build_and_free_do_not_disturb_each_other() -> None:
+    before = living()
+    failures: list[BaseException] = []
+
+    def build(seed: int) -> None:
+        try:
+            for _ in range(30):
+                x = leaf(seed)
+                total = x
+                for k in range(200):
+                    total = total * x + seed
+                    assert total.args[0].op is not CONST or k == 0
+                assert len(reachable([total])) == 402
+        except BaseException as error:  # noqa: BLE001 - whatever happens is the failure
+            failures.append(error)
+
+    threads = [threading.Thread(target=build, args=(k + 2,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert living() <= before + 8
+
+
+def test_exact_numbers_hold_in_their_own_thread_only() -> None:
+    seen: list[DType] = []
+    with exact_numbers():
+        thread = threading.Thread(target=lambda: seen.append(constant(1.0).dtype))
+        thread.start()
+        thread.join()
+        assert constant(1.0).dtype is float64
+    assert seen == [float32]
+
+
+def test_constants_and_cells_say_what_they_are() -> None:
+    assert repr(Constant(0.0, float64, True)) == "0.0 structural"
+    assert repr(Constant(1.0, float64, True)) == "1.0"
+    assert repr(Cell(np.asarray(1.0), float64, "gain")) == "gain"
+    assert Constant(2.5, float64, False).plain
+    assert not Constant(2.0, float64, False).plain
+    assert not Constant(0.0, float64, False).plain
+
+
+def test_the_package_is_told_from_the_user() -> None:
+    assert not source_line(leaf()).startswith(Path(_graph.__file__).parent.name)
