@@ -109,12 +109,9 @@ def _gather(program: Program, chosen: Sequence[Contender], quick: bool) -> dict[
 
 
 def _time(found: Mapping[str, Found], repeats: int, sample_s: float) -> None:
-    many = {label: one.side.many for label, one in found.items() if one.side.many}
-    steps = measure.interleaved(many, repeats=repeats, sample_s=sample_s)
-    calls = {label: measure.calls(one.side.call) for label, one in found.items()}
-    timed = measure.interleaved(calls, repeats=repeats, sample_s=sample_s)
+    calls, steps = sides.measured({label: one.side for label, one in found.items()}, repeats=repeats, sample_s=sample_s)
     for label, one in found.items():
-        one.call, one.step = timed[label], steps.get(label)
+        one.call, one.step = calls[label], steps.get(label)
 
 
 def _judge(report: Report, name: str, found: Mapping[str, Found]) -> None:

@@ -116,9 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for x in (_data() + np.float32(1), _data()):
                 measure.check_equal(label, side.evaluate(x), x * 2.0 + 1.0, rtol=1e-6, atol=0)
             found[label] = side
-    many = {label: side.many for label, side in found.items() if side.many}
-    steps = measure.interleaved(many, repeats=options.repeats)
-    calls = measure.interleaved({label: measure.calls(side.call) for label, side in found.items()}, repeats=options.repeats)
+    calls, steps = sides.measured(found, repeats=options.repeats)
     say(f"\n{sides.table(calls, steps, own=VIEWS)}")
     for label, limit in ((VIEWS, 1.0), (VALUES, 5.0)):
         if label in calls:

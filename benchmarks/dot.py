@@ -197,10 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sample_s = 0.002 if options.quick else 0.01
     for size in SIZES[::2] if options.quick else SIZES:
         found = _gather(size, wanted)
-        many = {label: side.many for label, side in found.items() if side.many}
-        steps = measure.interleaved(many, repeats=options.repeats, sample_s=sample_s)
-        turns = {label: measure.calls(side.call) for label, side in found.items()}
-        calls = measure.interleaved(turns, repeats=options.repeats, sample_s=sample_s)
+        calls, steps = sides.measured(found, repeats=options.repeats, sample_s=sample_s)
         say(f"\n{size} elements\n{sides.table(calls, steps)}")
         _judge(report, size, calls, steps)
     return report.close()

@@ -16,14 +16,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 Many = Callable[[int], object]  # does one thing n times
+Key = TypeVar("Key", bound=Hashable)
 Array = np.ndarray[Any, Any]
 
 LEAST_REPEATS = 7
@@ -102,14 +103,14 @@ def _count_for(run: Many, sample_s: float) -> int:
         count = max(2 * count, min(math.ceil(grown), 20 * count))
 
 
-def interleaved(sides: Mapping[str, Many], *, repeats: int = 9, sample_s: float = 0.005) -> dict[str, Timing]:
+def interleaved(sides: Mapping[Key, Many], *, repeats: int = 9, sample_s: float = 0.005) -> dict[Key, Timing]:
     """Time each side per turn of its loop, all sides taking turns.
 
     Cost: about repeats * sample_s seconds a side. The order rotates from one repeat to the next.
     """
     repeats = max(repeats, LEAST_REPEATS)
     counts = {name: _count_for(run, sample_s) for name, run in sides.items()}
-    samples: dict[str, list[float]] = {name: [] for name in sides}
+    samples: dict[Key, list[float]] = {name: [] for name in sides}
     names = list(sides)
     with _NoCollection():
         for turn in range(repeats):

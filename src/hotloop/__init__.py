@@ -117,4 +117,20 @@ NumLike = value | int | float
 
 __version__ = "0.1.0"
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [  # fmt: skip
+    "BoundsError", "CheckError", "DType", "DivisionByZero", "GradientError", "HotloopError", "ImageError",
+    "InternalError", "NameConflict", "NotCompiled", "NotWritable", "NumLike", "Options", "RangeError",
+    "ShapeError", "Target", "TargetError", "TraceError", "TruthError", "TypeMismatch", "__version__", "abs",
+    "acos", "acosh", "all", "angle_between", "any", "arange", "argmax", "argmin", "argsort", "asin", "asinh",
+    "atan", "atan2", "atanh", "bool_", "cbrt", "ceil", "checked", "cholesky", "clamp", "compile_graph",
+    "concat", "copysign", "cos", "cosh", "cross", "cross_entropy", "degrees", "det", "diagonal", "distance",
+    "dot", "elu", "exp", "exp2", "expm1", "eye", "filters", "float32", "float64", "floor", "fma", "full",
+    "gelu", "get_42", "grad", "hard_sigmoid", "hard_tanh", "hessian", "homogenize_vector", "hypot",
+    "identity", "iif", "int32", "int64", "inverse", "isfinite", "isinf", "isnan", "jacobian", "jit", "jvp",
+    "layer", "layer_norm", "leaky_relu", "lerp", "log", "log10", "log1p", "log2", "log_sigmoid",
+    "log_softmax", "logsumexp", "loop", "matrix", "max", "maximum", "mean", "mean_squared_error", "median",
+    "min", "minimum", "mish", "norm", "normalize", "ones", "pow", "prod", "quantile", "quaternion", "radians",
+    "relu", "rotate_vector", "round", "scalar_projection", "selu", "sigmoid", "sign", "silu", "sin", "sinh",
+    "softmax", "softplus", "solve", "sort", "sqrt", "stack", "state", "std", "sum", "swish", "tan", "tanh",
+    "tensor", "trunc", "value", "var", "vector", "vector_projection", "vjp", "where", "while_loop", "zeros",
+]

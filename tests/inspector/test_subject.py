@@ -20,7 +20,7 @@ def test_a_target_is_taken_as_it_was_compiled() -> None:
 
 
 def test_parameters_become_inputs_of_the_annotated_type() -> None:
-    def scaled(a, b: int, c: bool, d=2.0):  # noqa: ANN001 - what users write
+    def scaled(a, b: int, c: bool, d=2.0):
         return [hl.iif(c, a * d, a), b + 1]
 
     nodes, compiled = program_of(scaled, Options())

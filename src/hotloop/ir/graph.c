@@ -33,7 +33,8 @@ static PyTypeObject Scalar_Type;
 
 /* ------------------------------------------------------------------------ the intern table
  * Open addressing over borrowed pointers: a node removes itself when it dies, so the table keeps
- * nothing alive. `version` tells a probe that ran Python code (attr comparison) to start again. */
+ * nothing alive. `version` tells a probe during which
+ * Python code ran (attr comparison, the collector) and changed the table to start again. */
 
 static Node **table;
 static size_t table_size, table_used; /* used counts tombstones too */
@@ -172,8 +173,8 @@ static Node *intern(PyObject *op, Node *const *args, Py_ssize_t count, PyObject 
         hash = mix(hash, (uint64_t)h);
     }
     hash ^= hash >> 29;
+again:
     if ((table_used + 1) * 2 > table_size && table_resize() < 0) return NULL;
-again:;
     uint64_t seen = version;
     size_t at = hash & (table_size - 1);
     for (; table[at]; at = (at + 1) & (table_size - 1)) {
@@ -196,9 +197,14 @@ again:;
     }
     Node *node = PyObject_GC_NewVar(Node, &Node_Type, count);
     if (!node) return NULL;
-    if (version != seen) { /* the collector ran and freed nodes: `at` may be stale, but still ends in a gap */
-        at = hash & (table_size - 1);
-        while (table[at]) at = (at + 1) & (table_size - 1);
+    PyFrameObject *frame = origin ? NULL : (PyFrameObject *)user_frame();
+    PyObject *code = origin ? Py_NewRef(origin->code) : frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
+    int instruction = origin ? origin->instruction : frame ? PyFrame_GetLasti(frame) : 0;
+    Py_XDECREF(frame);
+    if (version != seen) { /* the collector ran, and with it Python code and other threads: look again */
+        Py_DECREF(code);
+        PyObject_GC_Del(node);
+        goto again;
     }
     node->id = (int64_t)next_id++;
     node->hash = hash;
@@ -212,12 +218,11 @@ again:;
         flags |= args[i]->flags & STATEFUL;
     }
     node->flags = flags;
-    PyFrameObject *frame = origin ? NULL : (PyFrameObject *)user_frame();
-    node->code = origin ? Py_NewRef(origin->code) : frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
-    node->instruction = origin ? origin->instruction : frame ? PyFrame_GetLasti(frame) : 0;
-    Py_XDECREF(frame);
+    node->code = code;
+    node->instruction = instruction;
     table[at] = node;
     table_used++;
+    version++;
     if (flags & STATEFUL) PyObject_GC_Track(node); /* only these can be part of a cycle */
     return node;
 }

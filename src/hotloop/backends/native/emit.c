@@ -384,7 +384,7 @@ static int32_t place_result(State *s, int32_t value, int32_t at, uint32_t keep) 
     int32_t carry = s->value[value].param_of;
     if (carry >= 0) {
         int32_t param = s->carries[carry].param, pin = s->value[param].reg;
-        if (pin >= 0 && s->content[cls][pin] == param && !(keep >> pin & 1)) {
+        if (pin >= 0 && s->content[cls][pin] == param && (s->pinned[cls] >> pin & 1) && !(keep >> pin & 1)) {
             int32_t next = s->value[param].next;
             /* unused in the rest of this iteration: its next use lies beyond the loop */
             for (int32_t d = s->depth - 1; d >= 0; d--) {
