@@ -93,18 +93,20 @@ def _check(label: str, program: Program, side: sides.Side) -> None:
     side.evaluate(program.flat)
 
 
+def _found(contender: Contender, program: Program, quick: bool) -> Found:
+    first, side = _first(contender, program, quick)
+    _check(contender.label, program, side)
+    return Found(first, side)
+
+
 def _gather(program: Program, chosen: Sequence[Contender], quick: bool) -> dict[str, Found]:
     found: dict[str, Found] = {}
     for contender in chosen:
         if not contender.suits(program) or (contender.needs == "repeat" and program.name not in REPEATED):
             continue
-        try:
-            first, side = _first(contender, program, quick)
-        except Exception as fault:
-            say(f"    {contender.label}: left out, {type(fault).__name__}: {str(fault)[:300]}")
-            continue
-        _check(contender.label, program, side)
-        found[contender.label] = Found(first, side)
+        one = sides.attempt(f"{program.name}, {contender.label}", functools.partial(_found, contender, program, quick))
+        if one:
+            found[contender.label] = one
     return found
 
 
@@ -133,11 +135,7 @@ def _warm(chosen: Sequence[Contender]) -> None:
     tiny = ALL["attitude"]
     for contender in chosen:
         if contender.suits(tiny):
-            try:
-                side = contender.build(tiny)  # a name: what it keeps must outlive the call
-                side.evaluate(tiny.flat)
-            except Exception as fault:
-                say(f"    {contender.label}: {type(fault).__name__}: {str(fault)[:300]}")
+            sides.attempt(contender.label, functools.partial(_first, contender, tiny, True))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,9 +144,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     np.seterr(all="ignore")
     report = Report("control: programs of control engineering, float32")
     report.open(peers.PACKAGES)
-    wanted = [name.strip().lower() for name in options.peers.split(",") if name.strip()]
     usable = [one for one in contenders() if peers.installed(one.package)]
-    chosen = [one for one in usable if not wanted or any(one.label.lower().startswith(name) for name in wanted)]
+    chosen = [one for one in usable if measure.wanted(one.label, options)]
     for package in peers.missing(peers.PACKAGES):
         say(f"    {package} is not installed: left out")
     _warm(chosen)

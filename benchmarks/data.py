@@ -6,6 +6,7 @@ latter only. What is held against the target is the time beyond one step of the 
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -103,6 +104,13 @@ SIDES: dict[str, tuple[str, Callable[[], Side]]] = {
 }
 
 
+def _checked(label: str, build: Callable[[], Side]) -> Side:
+    side = build()
+    for x in (_data() + np.float32(1), _data()):
+        measure.check_equal(label, side.evaluate(x), x * 2.0 + 1.0, rtol=1e-6, atol=0)
+    return side
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return how many targets were missed."""
     options = measure.arguments(__doc__, argv)
@@ -112,9 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for label, (package, build) in SIDES.items():
         if not peers.installed(package):
             say(f"    {package} is not installed: left out")
-        elif side := sides.attempt(label, build):
-            for x in (_data() + np.float32(1), _data()):
-                measure.check_equal(label, side.evaluate(x), x * 2.0 + 1.0, rtol=1e-6, atol=0)
+        elif side := sides.attempt(label, functools.partial(_checked, label, build)):
             found[label] = side
     calls, steps = sides.measured(found, repeats=options.repeats)
     say(f"\n{sides.table(calls, steps, own=VIEWS)}")

@@ -7,6 +7,7 @@ graph of scalar operations, Numba with fastmath). NumPy runs in its two usual fo
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -150,25 +151,26 @@ GROUPS: dict[str, tuple[str, Callable[[int], Side]]] = {
 }
 
 
-def _gather(size: int, wanted: Sequence[str]) -> dict[str, Side]:
+def _gather(size: int, options: argparse.Namespace) -> dict[str, Side]:
     found = {}
     for label, (package, build) in GROUPS.items():
-        if not peers.installed(package) or (wanted and not any(label.lower().startswith(name) for name in wanted)):
+        if not peers.installed(package) or not measure.wanted(label, options):
             continue
-        side = sides.attempt(f"dot {size}, {label}", functools.partial(build, size))
-        if side and _equal(label, side, size):
+        side = sides.attempt(f"dot {size}, {label}", functools.partial(_checked, label, build, size))
+        if side:
             found[label] = side
     return found
 
 
-def _equal(label: str, side: Side, size: int) -> bool:
+def _checked(label: str, build: Callable[[int], Side], size: int) -> Side:
     """Check three inputs; the tolerance is that of a float32 sum of 10 * size terms."""
+    side = build(size)
     for shift in (0.5, 1.5, 0.0):
         v1, v2 = _data(size, shift)
         bound = 1e-6 * float(sum(np.abs((v1 + i) * v2).sum() for i in range(TERMS)))
         got = np.ravel(side.evaluate(np.concatenate([v1, v2])))
         measure.check_equal(f"dot {size}, {label}", got, [oracle(v1, v2)], rtol=0, atol=bound)
-    return True
+    return side
 
 
 def _judge(report: Report, size: int, calls: dict[str, measure.Timing], steps: dict[str, measure.Timing]) -> None:
@@ -193,10 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.open(peers.PACKAGES)
     for package in peers.missing(peers.PACKAGES):
         say(f"    {package} is not installed: left out")
-    wanted = [name.strip().lower() for name in options.peers.split(",") if name.strip()]
     sample_s = 0.002 if options.quick else 0.01
     for size in SIZES[::2] if options.quick else SIZES:
-        found = _gather(size, wanted)
+        found = _gather(size, options)
         calls, steps = sides.measured(found, repeats=options.repeats, sample_s=sample_s)
         say(f"\n{size} elements\n{sides.table(calls, steps)}")
         _judge(report, size, calls, steps)

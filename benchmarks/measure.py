@@ -103,7 +103,7 @@ def _count_for(run: Many, sample_s: float) -> int:
         count = max(2 * count, min(math.ceil(grown), 20 * count))
 
 
-def interleaved(sides: Mapping[Key, Many], *, repeats: int = 9, sample_s: float = 0.005) -> dict[Key, Timing]:
+def interleaved(sides: Mapping[Key, Many], *, repeats: int = 25, sample_s: float = 0.001) -> dict[Key, Timing]:
     """Time each side per turn of its loop, all sides taking turns.
 
     Cost: about repeats * sample_s seconds a side. The order rotates from one repeat to the next.
@@ -120,7 +120,7 @@ def interleaved(sides: Mapping[Key, Many], *, repeats: int = 9, sample_s: float 
     return {name: timing(found) for name, found in samples.items()}
 
 
-def native_ns(run_many: Many, *, repeats: int = 9, sample_s: float = 0.005) -> Timing:
+def native_ns(run_many: Many, *, repeats: int = 25, sample_s: float = 0.001) -> Timing:
     """Time a native loop (Target.run_many, or a loop in C) per step: no Python is in the figure."""
     return interleaved({"native": run_many}, repeats=repeats, sample_s=sample_s)["native"]
 
@@ -241,7 +241,7 @@ def arguments(doc: str | None, argv: Sequence[str] | None = None, *, names: Sequ
     """Parse the options that all benchmarks share: --quick, --repeats, and names to choose from."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer sizes and shorter samples")
-    parser.add_argument("--repeats", type=int, default=9, help="samples of each figure, at least 7")
+    parser.add_argument("--repeats", type=int, default=25, help="samples of each figure, at least 7")
     parser.add_argument("--peers", default="", help="comma-separated peers; all that are installed by default")
     if names:
         parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(names)}; all by default")
@@ -250,6 +250,12 @@ def arguments(doc: str | None, argv: Sequence[str] | None = None, *, names: Sequ
     if unknown:
         parser.error(f"no such program: {', '.join(unknown)} (of {', '.join(names)})")
     return options
+
+
+def wanted(label: str, options: argparse.Namespace) -> bool:
+    """Tell whether --peers names this one, by the beginning of its label; without --peers all are wanted."""
+    names = [name.strip().lower() for name in options.peers.split(",") if name.strip()]
+    return not names or any(label.lower().startswith(name) for name in names)
 
 
 def machine(packages: Iterable[str]) -> str:

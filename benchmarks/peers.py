@@ -89,13 +89,16 @@ def library(
     path = stem.with_suffix(".c")
     path.write_text(source)
     output = str(stem.with_suffix(".so"))
-    command = [*(compiler or c_compiler()), level, "-march=native", "-fPIC", "-shared", *flags, str(path), "-o", output, "-lm"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired:
-        raise CompileError(f"not done after {limit_s:g} s") from None
-    if done.returncode:
-        raise CompileError(done.stderr[:2000])
+    unit, command = str(stem.with_suffix(".o")), list(compiler or c_compiler())
+    # Linked without the flags: gcc's -ffast-math would link code that makes the whole process flush denormals.
+    steps = ([*command, level, "-march=native", "-fPIC", "-c", *flags, str(path), "-o", unit], [*command, "-shared", unit, "-o", output, "-lm"])
+    for step in steps:
+        try:
+            done = subprocess.run(step, capture_output=True, text=True, timeout=limit_s, check=False)
+        except subprocess.TimeoutExpired:
+            raise CompileError(f"not done after {limit_s:g} s") from None
+        if done.returncode:
+            raise CompileError(done.stderr[:2000])
     return ctypes.CDLL(output)
 
 

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hotloop {hl.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    one = commands.add_parser("demo", help="two control programs on real input, checked and timed; draws a picture")
+    one = commands.add_parser("demo", help="two real-time programs on real input, checked and timed; draws a picture")
     one.add_argument("--quick", action="store_true", help="fewer repetitions of each timing")
     one.add_argument("--output", type=Path, default=Path("hotloop-demo.png"), metavar="FILE", help="the picture (hotloop-demo.png)")
     one.set_defaults(action=demo)

@@ -19,7 +19,8 @@ from hotloop.backends.native.link import link
 from hotloop.errors import NameConflict, TargetError
 from hotloop.image import Image, Symbol
 from hotloop.ir import reference
-from hotloop.ir.graph import CONST, INPUT, STATE, Cell, Node, reachable, source_line
+from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Cell, Node, reachable, source_line
+from hotloop.ir.loop import check_scopes
 from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
 from hotloop.passes.algebra import fast as fast_algebra
@@ -178,6 +179,8 @@ def compile_graph(outputs: Sequence[Node], options: Options | None = None, trace
     clock.mark("reach")
     unique = list({node.id: node for node in outputs}.values())
     roots = [*unique, *[state.attr.next for state in states]]
+    if any(node.op is PARAM for node in nodes):
+        check_scopes(roots)
     faults: list[str] | None = None
     if options.checked:
         roots, fault, faults = instrument(roots)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import hotloop as hl
 import numpy as np
 import pytest
-from hotloop.ir.graph import LOOP, reachable
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.evaluation import evaluate
+
+import hotloop as hl
+from hotloop.ir.graph import LOOP, reachable
 
 
 def loops_in(x: Any) -> int:
@@ -58,7 +58,8 @@ def test_iif_works_element_by_element() -> None:
 
 def test_iif_of_different_structures_is_refused() -> None:
     x = hl.value(2.0)
-    with pytest.raises(hl.TypeMismatch, match=r"test_control\.py:\d+: iif\(\) chooses between two equal structures, not \[int\] and \[int, int\]"):
+    message = r"test_control\.py:\d+: iif\(\) chooses between two equal structures, not \[int\] and \[int, int\]"
+    with pytest.raises(hl.TypeMismatch, match=message):
         hl.iif(x > 1, [1], [1, 2])
 
 
@@ -198,7 +199,7 @@ def test_errors_of_loops() -> None:
         hl.loop(3, lambda: 1)
     with pytest.raises(hl.TypeMismatch, match=r"the count of a loop must be an int or a traced integer, not 2\.5"):
         hl.loop(2.5, lambda a: a, 1)
-    with pytest.raises(hl.TypeMismatch, match="the count of a loop must be an int or a traced integer.*astype"):
+    with pytest.raises(hl.TypeMismatch, match=r"the count of a loop must be an int or a traced integer.*astype"):
         hl.loop(x, lambda a: a, 1)
     with pytest.raises(hl.TypeMismatch, match="the count of a loop must be an int to unroll it"):
         hl.loop(hl.value(3), lambda a: a, 1, unroll=True)
@@ -208,13 +209,16 @@ def test_errors_of_loops() -> None:
         hl.while_loop(lambda a: "no", lambda a: a, x)
     with pytest.raises(hl.TypeMismatch, match="the condition of a while loop is a traced scalar, not vector"):
         hl.while_loop(lambda a: a > 0, lambda a: a, hl.vector([x, x]))
+    for endless in (lambda a: True, lambda a: x > 0):
+        with pytest.raises(hl.TraceError, match=r"test_control\.py:\d+: the condition of this while loop depends on nothing"):
+            hl.while_loop(endless, lambda a: a + 1, x)
     with pytest.raises(hl.TypeMismatch, match="a loop carries numbers, traced values and arrays, not str 'x'"):
         hl.loop(3, lambda a: a, "x")
     with pytest.raises(hl.TypeMismatch, match="the body of a loop returns str 'x'"):
         hl.loop(3, lambda a: "x", 1.0)
     with pytest.raises(hl.TruthError, match=r"cannot branch on a traced value.*hl\.iif"):
         hl.loop(3, lambda a: a if a > 0 else -a, x)
-    with pytest.raises(hl.TruthError, match="hl.loop for a loop"):
+    with pytest.raises(hl.TruthError, match=r"hl\.loop for a loop"):
         range(hl.value(3))
 
 

@@ -6,16 +6,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import hotloop as hl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hotloop as hl
 from hotloop._graph import apply, wrap
 from hotloop.ir.graph import LOOP, reachable
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.reference import run
 from hotloop.passes.check import instrument, raise_fault
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def found(*traced: Any) -> tuple[int, list[str]]:
@@ -100,6 +101,8 @@ FAULTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "index below": (lambda: hl.vector([1.0, 2.0, 3.0])[i32(-4)], hl.BoundsError, BOUNDS),
     "array": (lambda: 1.0 / hl.vector.input([1.0, 0.0, 2.0]), hl.DivisionByZero, DIVISION),
     "sum": (lambda: hl.vector.input([3e38, 3e38]).sum(), hl.CheckError, OVERFLOW),
+    "int sum": (lambda: hl.vector.input(np.int32([TOP32, 1])).sum(), hl.CheckError, OVERFLOW),
+    "int matmul": (lambda: hl.vector.input(np.int32([70000, 1])) @ hl.vector.input(np.int32([70000, 1])), hl.CheckError, OVERFLOW),
     "prod": (lambda: hl.vector.input([1e30, 1e30]).prod(), hl.CheckError, OVERFLOW),
     "matmul": (lambda: hl.vector.input([1e30, 1.0]) @ hl.vector.input([1e30, 1.0]), hl.CheckError, OVERFLOW),
     "loop": (lambda: hl.loop(5, lambda i, a: a + 1.0 / (i - 3.0), f32(0.0), index=True), hl.DivisionByZero, DIVISION),
@@ -120,6 +123,7 @@ def test_fault_raises_with_the_users_line(name: str) -> None:
 FINE: dict[str, Callable[[], Any]] = {
     "division": lambda: f32(1.0) / f32(3.0),
     "integers": lambda: (i32(TOP32) + i32(-5)) // i32(7) % i32(-3) - i32(2) * i32(1000),
+    "integer sums": lambda: hl.vector.input(np.int32([TOP32, -5])).sum() + hl.vector.input(np.int64([1, 2])).prod() * 0,
     "largest product": lambda: i64(-(2**62)) * i64(2) + i64(0),
     "largest difference": lambda: i32(-1) - i32(TOP32),
     "inf stays inf": lambda: f32(math.inf) + f32(1.0),
@@ -192,7 +196,10 @@ def test_loops_stay_loops() -> None:
     assert len([node for node in reachable([*outputs, fault]) if node.op is LOOP]) == 1
 
 
-@given(st.sampled_from(["add", "sub", "mul", "floordiv", "mod", "neg", "abs"]), st.integers(-TOP64 - 1, TOP64), st.integers(-TOP64 - 1, TOP64), st.booleans())
+INTEGERS = st.integers(-TOP64 - 1, TOP64)
+
+
+@given(st.sampled_from(["add", "sub", "mul", "floordiv", "mod", "neg", "abs"]), INTEGERS, INTEGERS, st.booleans())
 def test_integer_faults_are_those_of_exact_integers(name: str, a: int, b: int, wide: bool) -> None:
     top = TOP64 if wide else TOP32
     a, b = (x if wide else ((x >> 32) if k else x // 2**31 // 2) for k, x in enumerate((a, b)))

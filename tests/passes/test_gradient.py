@@ -212,6 +212,7 @@ def test_power_with_constant_exponent_has_no_logarithm() -> None:
 
 def test_power_of_zero_has_finite_slope_in_the_exponent() -> None:
     assert gradient_at(lambda x, y: call("pow", x, y), 0.0, 2.0) == [0.0, 0.0]
+    assert gradient_at(lambda x, y: call("pow", x, y), 0.0, 0.0) == [0.0, 0.0]
 
 
 def test_rounding_and_comparison_have_derivative_zero() -> None:
@@ -235,7 +236,10 @@ def test_unrelated_value_has_structural_zeros_and_itself_one() -> None:
     assert gradients(y, [y])[0] is ones(y)
 
 
-@pytest.mark.parametrize(("dtype", "wanted"), [(int32, float32), (int64, float64), (bool_, float32), (float32, float32), (float64, float64)])
+DERIVATIVES = [(int32, float32), (int64, float64), (bool_, float32), (float32, float32), (float64, float64)]
+
+
+@pytest.mark.parametrize(("dtype", "wanted"), DERIVATIVES)
 def test_derivatives_are_floats(dtype: DType, wanted: DType) -> None:
     (x,) = inputs(1, dtype=dtype)
     (g,) = gradients(x * 3 if dtype is not bool_ else convert(x, float32) * 3.0, [x])
@@ -390,6 +394,14 @@ def test_while_loop_has_tangents_but_no_gradient() -> None:
     with pytest.raises(GradientError, match=r"test_gradient\.py:\d+: a while loop has no reverse derivative.*hl\.jvp"):
         gradients(dynamic[0], [x])
     assert values(gradients(dynamic[0] * 0.0 + z, inputs(5.0)))[0] == 0.0
+
+
+def test_gradient_of_a_very_long_loop_is_refused() -> None:
+    x, y, z = inputs(0.3, 1.2, -0.4)
+    (end, _) = spiral(1_000_000, x, y, z)
+    with pytest.raises(GradientError, match=r"test_gradient\.py:\d+: reverse mode copies the body of a loop for each trip.*hl\.jvp"):
+        gradients(end, [x])
+    assert len(reachable(tangents([end], [x], [ones(x)]))) < 60
 
 
 def test_loop_that_ignores_the_variable_is_not_expanded() -> None:

@@ -1,4 +1,4 @@
-"""`hotloop demo`: two control programs on real input, checked against NumPy, timed against Python and NumPy."""
+"""`hotloop demo`: two real-time programs on real input, checked against NumPy, timed against Python and NumPy."""
 
 from __future__ import annotations
 

@@ -44,9 +44,11 @@ def follow(goal: hl.vector) -> hl.vector:
 
     def descend(q: hl.vector) -> hl.vector:
         miss = goal - hand(q)
-        return q - RATE * hl.grad(miss @ miss, q)
+        lower: hl.vector = q - RATE * hl.grad(miss @ miss, q)
+        return lower
 
-    angles.next = found = hl.loop(DESCENTS, descend, angles)
+    found: hl.vector = hl.loop(DESCENTS, descend, angles)
+    angles.next = found
     return found
 
 

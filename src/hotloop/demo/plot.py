@@ -33,7 +33,7 @@ def draw(recording: heart.Recording, track: heart.Samples, angles: arm.Points, j
         edges = {"left": 0.06, "right": 0.97}
         upper = figure.add_gridspec(2, 1, height_ratios=[2.2, 1], hspace=0.08, top=0.87, bottom=0.51, **edges)
         lower = figure.add_gridspec(1, 2, width_ratios=[1, 1.05], wspace=0.3, top=0.41, bottom=0.06, **edges)
-        figure.text(0.06, 0.955, "Two control programs, traced from Python, run as native code", fontsize=17, fontweight="bold")
+        figure.text(0.06, 0.955, "Two real-time programs, traced from Python, run as native code", fontsize=17, fontweight="bold")
         figure.text(0.06, 0.925, _subtitle(jobs), fontsize=10.5, color=SOFT)
         above = figure.add_subplot(upper[0])
         _heartbeats(above, recording, track)
@@ -117,5 +117,5 @@ def _costs(axes: Axes, jobs: list[Job]) -> None:
     axes.set_xlim(best / 4, max(max(job.seconds.values()) for job in jobs) * 12)
     axes.set_yticks([place for place, _ in rows], [name for _, name in rows], color=INK)
     axes.tick_params(length=0, which="both")
-    axes.set_xlabel("seconds a step, logarithmic")
+    axes.set_xlabel("processor time of a step in seconds, logarithmic")
     axes.set_title("What one step costs, measured now", pad=16)

@@ -201,8 +201,9 @@ def loop(n: Any, body: Callable[..., Any], *init: Tree, index: bool = False, unr
     as many structures as `init` gives: numbers, traced values, arrays, or nested lists, tuples and dicts.
     index: body(i, *carried) with i = 0, 1, ...  unroll: copy the body n times instead, with Python ints
     for i; loops of one trip are always copied, others never.
-    Carried values keep their shape; their type is the one that holds both init and result. What the body uses
-    besides is captured; it must not set states. A loop of constant n can be derived both ways.
+    Carried values keep their shape; their type is the one that holds both init and result (where a result needs
+    a wider type, the body is traced again, at most 4 times). What the body uses besides is captured; it must not
+    set states. A loop of constant n can be derived both ways.
     Code size: one body. Raises: ShapeError, TypeMismatch, TraceError.
     """
     if isinstance(n, (int, np.integer)) and not isinstance(n, bool):
@@ -302,11 +303,14 @@ def _traced_loop(
         with _body():
             arguments = structure.unflatten([c.traced(param) for c, param in zip(carried, params, strict=True)])
             condition = None if cond is None else _condition(cond(*arguments))
-            result = _as_results(step(None if index is None else wrap(index), arguments), len(init))
+            trip = None if index is None else wrap(convert(index, default_dtype(0)))
+            result = _as_results(step(trip, arguments), len(init))
         results = _results(tuple(result), init, carried)
         if _settled(carried, results):
             break
     ends = tuple(convert(node, c.dtype) for node, c in zip(results, carried, strict=True))
+    if condition is not None:
+        _check_end(condition, [param for param, end in zip(params, ends, strict=True) if end is not param])
     final = build_loop([c.start() for c in carried], Body(params, ends, trips, _used(index, ends), condition))
     built = structure.unflatten([c.traced(node) for c, node in zip(carried, final, strict=True)])
     return built[0] if len(init) == 1 else built
@@ -321,6 +325,14 @@ def _condition(result: Any) -> Node:
     if node is None or node.shape:
         raise TypeMismatch(f"{user_line()}: the condition of a while loop is a traced scalar, not {_outline(result)}.")
     return node if node.dtype is bool_ else apply(ne, node, 0)
+
+
+def _check_end(condition: Node, moving: Sequence[Node]) -> None:
+    if not dependents([condition], moving):
+        raise TraceError(
+            f"{user_line()}: the condition of this while loop depends on nothing that the body changes, so the loop would never end. "
+            "Carry what the condition looks at."
+        )
 
 
 def _results(result: tuple[Any, ...], init: tuple[Tree, ...], carried: Sequence[_Carried]) -> list[Node]:

@@ -213,6 +213,8 @@ def constant(number: Any, dtype: DType | None = None, structural: bool | None = 
         dtype = dtype or default_dtype(number)
         return _scalar_constant(number, dtype, structural)
     array = np.asarray(number)
+    if array.dtype.kind not in "biuf":
+        raise TypeMismatch(f"{user_line()}: {number!r:.60} is no number. Use numbers, arrays of numbers and traced values.")
     dtype = dtype or as_dtype(array.dtype)
     array = array.astype(dtype.numpy)
     if array.shape == ():
@@ -286,6 +288,8 @@ def apply_general(op: Op, *operands: Node | Number) -> Node:
     in NumPy. Raises TypeMismatch, ShapeError, RangeError, DivisionByZero.
     """
     args = _coerce(operands)
+    if op.types.overloads and len(args) != op.arity:
+        raise TypeMismatch(f"{user_line()}: {op} takes {op.arity} operands, not {len(args)}.")
     types = tuple([arg.dtype for arg in args])
     found = op.resolve(types)
     if found is None:
@@ -343,7 +347,7 @@ def _coerce(operands: tuple[Node | Number, ...]) -> tuple[Node, ...]:
 def _literal(number: Any, joint: DType | None) -> Node:
     dtype = _literal_dtype(number, joint)
     node = constant(number, dtype)
-    if dtype is joint and joint is not None and number:  # zeros depend on the trace: structural or not
+    if dtype is joint and isinstance(number, (int, float)) and number:  # zeros depend on the trace: structural or not
         remember_literal(number, dtype, node)
     return node
 

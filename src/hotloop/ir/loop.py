@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hotloop import _graph
 from hotloop.dtypes import int32
-from hotloop.ir.graph import ITEM, LOOP, Body, Node, apply, constant, param_node, structure
+from hotloop.errors import TraceError
+from hotloop.ir.graph import ITEM, LOOP, PARAM, Body, Node, apply, constant, param_node, source_line, structure
 
 
 def dependents(outputs: Iterable[Node], sources: Iterable[Node]) -> list[Node]:
@@ -43,6 +44,23 @@ def dependents(outputs: Iterable[Node], sources: Iterable[Node]) -> list[Node]:
                 continue
         listed.append(node)
     return listed
+
+
+def check_scopes(outputs: Iterable[Node]) -> None:
+    """Raise TraceError if a value that exists only inside the body of a loop is used outside of it."""
+    stack = list(outputs)
+    seen = {node.id for node in stack}
+    while stack:
+        node = stack.pop()
+        for arg in node.args or (node,):
+            if arg.op is PARAM:
+                raise TraceError(
+                    f"{source_line(node)}: this value exists only inside the body of its loop. Return it from the body to use it "
+                    "after the loop: hl.loop(n, body, *init) gives what the body returns last."
+                )
+            if arg.id not in seen:
+                seen.add(arg.id)
+                stack.append(arg)
 
 
 def captures(body: Body) -> tuple[Node, ...]:

@@ -181,7 +181,8 @@ copysign: Op = Op(
     doc="The magnitude of x with the sign of y.",
 )
 sqrt: Op = Op(
-    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", lanes="__builtin_elementwise_sqrt({x})", vjp=lambda g, out, x: (g / (out + out),), public=True,
+    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", lanes="__builtin_elementwise_sqrt({x})",
+    vjp=lambda g, out, x: (g / (out + out),), public=True,
     domain=((0.0, 1e6),), faults=faults.of_float, singular=True, doc="Square root; NaN below zero.",
 )
 norm: Op = Op(

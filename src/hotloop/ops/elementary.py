@@ -40,11 +40,11 @@ sin: Op = _row("sin", np.sin, lambda g, out, x: (g * call("cos", x),), "Sine of 
 cos: Op = _row("cos", np.cos, lambda g, out, x: (-(g * call("sin", x)),), "Cosine of radians.", domain=((-100.0, 100.0),))
 tan: Op = _row("tan", np.tan, lambda g, out, x: (g * (1.0 + out * out),), "Tangent of radians.", domain=((-1.5, 1.5),))
 asin: Op = _row(
-    "asin", np.arcsin, lambda g, out, x: (g / call("sqrt", 1.0 - x * x),),
+    "asin", np.arcsin, lambda g, out, x: (g / call("sqrt", (1.0 - x) * (1.0 + x)),),
     "Inverse sine, in radians.", singular=True, domain=((-1.0, 1.0),),
 )
 acos: Op = _row(
-    "acos", np.arccos, lambda g, out, x: (-(g / call("sqrt", 1.0 - x * x)),),
+    "acos", np.arccos, lambda g, out, x: (-(g / call("sqrt", (1.0 - x) * (1.0 + x))),),
     "Inverse cosine, in radians.", singular=True, domain=((-1.0, 1.0),),
 )
 atan: Op = _row("atan", np.arctan, lambda g, out, x: (g / (1.0 + x * x),), "Inverse tangent, in radians.", domain=((-50.0, 50.0),))
@@ -60,11 +60,11 @@ asinh: Op = _row(
     "Inverse hyperbolic sine.", domain=((-100.0, 100.0),),
 )
 acosh: Op = _row(
-    "acosh", np.arccosh, lambda g, out, x: (g / call("sqrt", x * x - 1.0),),
+    "acosh", np.arccosh, lambda g, out, x: (g / call("sqrt", (x - 1.0) * (x + 1.0)),),
     "Inverse hyperbolic cosine.", singular=True, domain=((1.0, 100.0),),
 )
 atanh: Op = _row(
-    "atanh", np.arctanh, lambda g, out, x: (g / (1.0 - x * x),),
+    "atanh", np.arctanh, lambda g, out, x: (g / ((1.0 - x) * (1.0 + x)),),
     "Inverse hyperbolic tangent.", singular=True, domain=((-1.0, 1.0),),
 )
 exp: Op = _row("exp", np.exp, lambda g, out, x: (g * out,), "e to the power x.", singular=True, domain=((-80.0, 80.0),))
@@ -106,6 +106,7 @@ def _pow_gradient(g: Node, out: Node, x: Node, y: Node) -> tuple[Node, Node | No
     by_base = g * y * call("pow", x, y - 1.0)
     if y.is_const:
         return by_base, None
+    by_base = call("select", call("eq", y, 0.0), constant(0, g.dtype, structural=True), by_base)  # x**0 is 1, also at 0
     positive = x > 0.0  # log only where it exists: 0**y has slope 0 in y
     safe = call("select", positive, x, 1.0)
     return by_base, call("select", positive, g * out * call("log", safe), 0.0)

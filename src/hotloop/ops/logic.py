@@ -8,7 +8,7 @@ import numpy as np
 
 from hotloop.dtypes import COMPUTE, DType, bool_, float32, float64, int32, int64
 from hotloop.ir.graph import CONST, Node
-from hotloop.ir.op import Op, bitwise, choice, comparison, conversion, integral, logical, predicate
+from hotloop.ir.op import Op, bitwise, choice, comparison, conversion, integral, predicate
 from hotloop.ops import faults
 from hotloop.ops.algebra import absorbs, call, equals, is_op, zero_like
 
@@ -136,21 +136,30 @@ def _no_gradient(g: Node, out: Node, *operands: Node) -> tuple[None, ...]:
 # ------------------------------------------------------------------------------------------- rows
 
 lt: Op = Op("lt", comparison(), np.less, c="{x} < {y}", vjp=_no_gradient, simplify=_irreflexive, operator="lt", doc="Less than.")
-le: Op = Op("le", comparison(), np.less_equal, c="{x} <= {y}", vjp=_no_gradient, simplify=_reflexive, operator="le", doc="Less than or equal.")
+le: Op = Op(
+    "le", comparison(), np.less_equal, c="{x} <= {y}", vjp=_no_gradient, simplify=_reflexive, operator="le",
+    doc="Less than or equal.",
+)
 gt: Op = Op("gt", comparison(), np.greater, c="{x} > {y}", vjp=_no_gradient, simplify=_irreflexive, operator="gt", doc="Greater than.")
-ge: Op = Op("ge", comparison(), np.greater_equal, c="{x} >= {y}", vjp=_no_gradient, simplify=_reflexive, operator="ge", doc="Greater than or equal.")
+ge: Op = Op(
+    "ge", comparison(), np.greater_equal, c="{x} >= {y}", vjp=_no_gradient, simplify=_reflexive, operator="ge",
+    doc="Greater than or equal.",
+)
 eq: Op = Op(
-    "eq", comparison(), np.equal, c="{x} == {y}", vjp=_no_gradient, simplify=_reflexive, commutative=True, operator="eq", doc="Equal; -0.0 equals 0.0, NaN nothing."
+    "eq", comparison(), np.equal, c="{x} == {y}", vjp=_no_gradient, simplify=_reflexive, commutative=True, operator="eq",
+    doc="Equal; -0.0 equals 0.0, NaN nothing."
 )
 ne: Op = Op(
-    "ne", comparison(), np.not_equal, c="{x} != {y}", vjp=_no_gradient, simplify=_irreflexive, commutative=True, operator="ne", doc="Not equal."
+    "ne", comparison(), np.not_equal, c="{x} != {y}", vjp=_no_gradient, simplify=_irreflexive, commutative=True, operator="ne",
+    doc="Not equal."
 )
 isnan: Op = Op("isnan", predicate(), np.isnan, c="{x} != {x}", vjp=_no_gradient, public=True, doc="Whether x is NaN.")
 isinf: Op = Op(
     "isinf", predicate(), np.isinf, c="hl_op_abs_{t}({x}) == hl_op_inf_{t}()", vjp=_no_gradient, public=True, doc="Whether x is infinite."
 )
 isfinite: Op = Op(
-    "isfinite", predicate(), np.isfinite, c="hl_op_abs_{t}({x}) < hl_op_inf_{t}()", vjp=_no_gradient, public=True, doc="Whether x is finite."
+    "isfinite", predicate(), np.isfinite, c="hl_op_abs_{t}({x}) < hl_op_inf_{t}()", vjp=_no_gradient, public=True,
+    doc="Whether x is finite."
 )
 and_: Op = Op(
     "and", bitwise(2), np.bitwise_and, c="{x} & {y}", vjp=_no_gradient, simplify=_and, operator="and", commutative=True,
@@ -203,7 +212,8 @@ to_float32: Op = Op(
     doc="Convert to float32, rounding to nearest.",
 )
 to_float64: Op = Op(
-    "to_float64", conversion(float64), _to_float(float64), c="(double){x}", vjp=_convert_back, doc="Convert to float64, rounding to nearest.",
+    "to_float64", conversion(float64), _to_float(float64), c="(double){x}", vjp=_convert_back,
+    doc="Convert to float64, rounding to nearest.",
 )
 
 __all__ = ["COMPUTE"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hotloop.dtypes import DType, bool_, int32, promote
+from hotloop.dtypes import DType, bool_, int32, int64, promote
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, Shape, constant, convert, structure, user_line
 from hotloop.ir.op import Op, untyped
@@ -227,11 +227,12 @@ concat: Op = _row(
 )
 sum_: Op = _row(
     "sum", _sum, lambda g, out, x, axes: (_along(g, x, axes),), "Sum over axes, in the fixed order.",
-    linear=True, faults=lambda out, x, axes: _reduction_faults(out, x),
+    linear=True, faults=lambda out, x, axes: _sum_faults(out, lambda wide: reduce(sum_, wide, axes), x),
 )
 prod: Op = _row(
     "prod", _prod, lambda g, out, x, axes: (_along(g, x, axes) * _others(convert(x, g.dtype), axes),),
-    "Product over axes, in the fixed order.", faults=lambda out, x, axes: _reduction_faults(out, x),
+    "Product over axes, in the fixed order.",
+    faults=lambda out, x, axes: _reduction_faults(out, x) if out.dtype.is_float else [],
 )
 amin: Op = _row("amin", _min, lambda g, out, x, axes: (_to_extremum(g, out, x, axes),), "Smallest over axes; NaN wins.")
 amax: Op = _row("amax", _max, lambda g, out, x, axes: (_to_extremum(g, out, x, axes),), "Largest over axes; NaN wins.")
@@ -239,7 +240,7 @@ any_: Op = _row("any", _any, lambda g, out, x, axes: (None,), "Whether any bool 
 all_: Op = _row("all", _all, lambda g, out, x, axes: (None,), "Whether all bools over axes hold.")
 matmul: Op = _row(
     "matmul", _matmul, lambda g, out, x, y: _matmul_gradient(g, x, y), "Matrix product as NumPy's @, sums in the fixed order.",
-    faults=lambda out, x, y: _reduction_faults(out, x, y),
+    faults=lambda out, x, y: _sum_faults(out, product, x, y),
 )
 
 
@@ -254,7 +255,8 @@ def _take_simplified(x: Node, index: Index) -> Node | None:
     if x.op is pack:
         if index.shape == ():
             return x.args[int(index.flat)]
-        return structure(pack, [x.args[i] for i in index.flat.flat], {"shape": index.shape}, x.dtype, index.shape) if index.flat.size else None
+        items = [x.args[i] for i in index.flat.flat]
+        return structure(pack, items, {"shape": index.shape}, x.dtype, index.shape) if items else None
     if x.op is take:  # one movement instead of two
         return take_by(x.args[0], Index(x.attr["index"].flat.reshape(-1)[index.flat]))
     if x.op is reshape:
@@ -263,10 +265,7 @@ def _take_simplified(x: Node, index: Index) -> Node | None:
 
 
 def _reduction_faults(out: Node, *operands: Node) -> list[tuple[Node, str]]:
-    """NaN and infinity out of operands that have none; wrapping integer sums are not found."""
-    if not out.dtype.is_float:
-        return []
-
+    """NaN and infinity out of operands that have none."""
     def some(row: str, x: Node) -> Node:
         hit = call(row, x)
         return reduce(any_, hit, tuple(range(len(x.shape)))) if x.shape else hit
@@ -277,6 +276,14 @@ def _reduction_faults(out: Node, *operands: Node) -> list[tuple[Node, str]]:
     invalid = call("and", some("isnan", out), call("invert", nan))
     overflow = call("and", some("isinf", out), call("invert", call("or", nan, infinite)))
     return [(invalid, faults.INVALID), (overflow, faults.OVERFLOW)]
+
+
+def _sum_faults(out: Node, total: Callable[..., Node], *operands: Node) -> list[tuple[Node, str]]:
+    """As for other reductions; int32 is compared with the total in int64, int64 is not watched."""
+    if out.dtype is int32:
+        exact = total(*[convert(x, int64) for x in operands])
+        return [(call("ne", exact, convert(out, int64)), faults.OVERFLOW)]
+    return _reduction_faults(out, *operands) if out.dtype.is_float else []
 
 
 def _bounds(x: Node, index: Node) -> list[tuple[Node, str]]:
@@ -333,7 +340,7 @@ def _shifted(x: Node, by: int) -> Node:
 
 
 def _to_extremum(g: Node, out: Node, x: Node, axes: tuple[int, ...]) -> Node:
-    """The gradient of min and max, shared equally by all places that attain it."""
+    """Return the gradient of min and max, shared equally by all places that attain it."""
     hit = call("eq", x, _along(out, x, axes))
     count = reduce(sum_, convert(hit, g.dtype), axes)
     return call("select", hit, _along(g / count, x, axes), constant(0, g.dtype, structural=True))

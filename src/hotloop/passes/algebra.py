@@ -8,7 +8,7 @@ matrix product of a sum is the sum of reductions. Of the old and the new form th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,10 +37,10 @@ def fast(outputs: Sequence[Node], fma: bool = False) -> list[Node]:
     fma: the target has an instruction for it. States are leaves: pass their next values as outputs.
     Cost: near linear, no recursion; never more than before by the model of `price`.
     """
-    return share_reciprocals(_Algebra(outputs, fma).run())
+    return share_reciprocals(Algebra(outputs, fma).run())
 
 
-class _Algebra:
+class Algebra:
     """One run of the pass."""
 
     def __init__(self, outputs: Sequence[Node], fma: bool) -> None:
@@ -57,11 +57,13 @@ class _Algebra:
 
     def _absorbed(self) -> set[int]:
         """Return the ids of nodes that are part of their only user's tree."""
-        uses, absorbed, scope = count_uses(self.nodes, self.outputs), set(), self.scopes.of
+        uses, scope = count_uses(self.nodes, self.outputs), self.scopes.of
+        absorbed: set[int] = set()
         for node in self.nodes:
             if node.op in _HANDLERS and node.dtype is not bool_:
                 for arg in node.args:
-                    if uses[arg.id] == 1 and arg.op in _HANDLERS and arg.dtype is node.dtype and scope.get(arg.id) == scope.get(node.id):
+                    alike = arg.dtype is node.dtype and scope.get(arg.id) == scope.get(node.id)
+                    if alike and uses[arg.id] == 1 and arg.op in _HANDLERS:
                         absorbed.add(arg.id)
         return absorbed
 
@@ -80,7 +82,7 @@ class _Algebra:
                 _graph.set_origin(node)
                 handler = _HANDLERS.get(node.op) if node.dtype is not bool_ else None
                 if handler is None:
-                    found[node.id] = self._plain(node) if node.args else node
+                    found[node.id] = self.plain(node) if node.args else node
                     continue
                 try:
                     found[node.id] = handler(self, node)
@@ -155,13 +157,11 @@ class _Algebra:
             bases = [b for key in form.terms for b in (dict(key) if isinstance(key, tuple) else (key,))]
         return {base: self.owed[base] for base in bases if base in self.owed}
 
-    def _plain(self, node: Node) -> Node:
+    def plain(self, node: Node) -> Node:
         """Rebuild a node that starts no tree."""
         if node.op is LOOP:
-            rebuilt = rebuild_loop(node, _Nodes(self))
-        else:
-            rebuilt = self._on(node, [self.node_of(arg) for arg in node.args])
-        return rebuilt
+            return rebuild_loop(node, _Nodes(self))
+        return self._on(node, [self.node_of(arg) for arg in node.args])
 
     def _on(self, node: Node, args: list[Node]) -> Node:
         simpler = None if node.op.fast is None else node.op.fast(*args)
@@ -220,7 +220,7 @@ class _Algebra:
 class _Nodes(dict[int, Node]):
     """What became of nodes, by id, for `rebuild_loop`."""
 
-    def __init__(self, algebra: _Algebra) -> None:
+    def __init__(self, algebra: Algebra) -> None:
         super().__init__()
         self._found = algebra.found
 
@@ -233,20 +233,20 @@ class _Nodes(dict[int, Node]):
 # ------------------------------------------------------------------------------------ the handlers
 
 
-def _add(algebra: _Algebra, node: Node, sign: int = 1) -> Form:
+def _add(algebra: Algebra, node: Node, sign: int = 1) -> Form:
     x, y = node.args
     if algebra.whole(node, x, y):
-        return algebra._plain(node)
+        return algebra.plain(node)
     total = gather(algebra.found[x.id], algebra.found[y.id], sign, algebra.arithmetic(node.dtype))
     total.price += algebra.prices.of(node)
     return total
 
 
-def _sub(algebra: _Algebra, node: Node) -> Form:
+def _sub(algebra: Algebra, node: Node) -> Form:
     return _add(algebra, node, -1)
 
 
-def _neg(algebra: _Algebra, node: Node) -> Form:
+def _neg(algebra: Algebra, node: Node) -> Form:
     (x,) = node.args
     form = algebra.found[x.id]
     if isinstance(form, Sum):
@@ -258,10 +258,10 @@ def _neg(algebra: _Algebra, node: Node) -> Form:
     return form
 
 
-def _mul(algebra: _Algebra, node: Node) -> Form:
+def _mul(algebra: Algebra, node: Node) -> Form:
     x, y = node.args
     if algebra.whole(node, x, y):
-        return algebra._plain(node)
+        return algebra.plain(node)
     arithmetic, price = algebra.arithmetic(node.dtype), algebra.prices.of(node)
     for a, b in ((x, y), (y, x)):
         form, other = algebra.found[a.id], algebra.found[b.id]
@@ -273,10 +273,10 @@ def _mul(algebra: _Algebra, node: Node) -> Form:
     return _joined(algebra, node, algebra.product_of(x), algebra.product_of(y))
 
 
-def _div(algebra: _Algebra, node: Node) -> Form:
+def _div(algebra: Algebra, node: Node) -> Form:
     x, y = node.args
     if algebra.whole(node, x, y):
-        return algebra._plain(node)
+        return algebra.plain(node)
     under = algebra.product_of(y)
     if not under.coefficient:
         return algebra.straight(node)
@@ -285,7 +285,7 @@ def _div(algebra: _Algebra, node: Node) -> Form:
     return _joined(algebra, node, over, inverse)
 
 
-def _joined(algebra: _Algebra, node: Node, x: Product, y: Product) -> Product:
+def _joined(algebra: Algebra, node: Node, x: Product, y: Product) -> Product:
     """Multiply two products, using both up; costs what the smaller has factors."""
     if len(y.powers) > len(x.powers):
         x, y = y, x
@@ -300,11 +300,11 @@ def _joined(algebra: _Algebra, node: Node, x: Product, y: Product) -> Product:
     return x
 
 
-def _pow(algebra: _Algebra, node: Node) -> Form:
+def _pow(algebra: Algebra, node: Node) -> Form:
     x, y = node.args
     exponent = literal(algebra.node_of(y))
     if exponent is None or abs(exponent) > POWER or 2 * exponent != int(2 * exponent) or not exponent:
-        return algebra._plain(node)
+        return algebra.plain(node)
     arithmetic, price = algebra.arithmetic(node.dtype), algebra.prices.of(node)
     whole = int(exponent)
     if whole != exponent:
@@ -321,11 +321,11 @@ def _pow(algebra: _Algebra, node: Node) -> Form:
     return product
 
 
-def _reduction(algebra: _Algebra, node: Node) -> Form:
+def _reduction(algebra: Algebra, node: Node) -> Form:
     form = expand(algebra, node)
-    return algebra._plain(node) if form is None else form
+    return algebra.plain(node) if form is None else form
 
 
-_HANDLERS = {add: _add, sub: _sub, neg: _neg, mul: _mul, div: _div, pow_: _pow} | dict.fromkeys(REDUCTIONS, _reduction)
+_HANDLERS: dict[Op, Callable[[Algebra, Node], Form]] = {add: _add, sub: _sub, neg: _neg, mul: _mul, div: _div, pow_: _pow} | dict.fromkeys(REDUCTIONS, _reduction)
 
-__all__ = ["Op", "cost", "fast"]
+__all__ = ["Algebra", "cost", "fast"]

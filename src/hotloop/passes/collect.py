@@ -76,7 +76,7 @@ def _by_base(power: tuple[Node, int]) -> int:
     return power[0].id
 
 
-class Unfit(Exception):  # noqa: N818 - a signal within the pass: keep what was there
+class Unfit(Exception):
     """A coefficient that the type cannot hold with full precision."""
 
 

@@ -23,6 +23,8 @@ from hotloop.ops.movement import collected, distributed, origins
 from hotloop.ops.shape import broadcast_to, sum_to
 from hotloop.passes.guard import Guard
 
+LONGEST = 2_000_000  # operations of a loop that reverse mode expands: seconds and a gigabyte beyond
+
 
 def derivative_dtype(dtype: DType) -> DType:
     """Return the float type of derivatives by and of values of this type."""
@@ -199,6 +201,12 @@ class _Sweep:
             raise GradientError(
                 f"{source_line(loop)}: a while loop has no reverse derivative, because the number of its trips is known only "
                 "when it runs. Use hl.jvp, or hl.loop with a constant count."
+            )
+        size = loop.attr.trips * len(dependents(loop.attr.results, loop.attr.params))
+        if size > LONGEST:
+            raise GradientError(
+                f"{source_line(loop)}: reverse mode copies the body of a loop for each trip, here {size} operations. Use hl.jvp or "
+                "hl.jacobian by few values, which keep the loop, or fewer trips."
             )
         # stand-ins for the operands: an expanded body may look through an array at what it was packed of
         sources = {arg.id: arg for arg in loop.args if arg.id in self.inside}

@@ -10,7 +10,7 @@ from hotloop.ops.shape import broadcast, broadcast_to, matmul, product, reduce, 
 from hotloop.passes.collect import ONE, Monomial, Number, Powers, Product, Sum, join
 
 if TYPE_CHECKING:
-    from hotloop.passes.algebra import _Algebra
+    from hotloop.passes.algebra import Algebra
 
 REDUCTIONS = (matmul, sum_)
 TERMS = 16  # a product of sums is multiplied out to at most so many terms
@@ -18,7 +18,7 @@ TERMS = 16  # a product of sums is multiplied out to at most so many terms
 Part = tuple[Number, Powers, Node | None]  # coefficient, powers of scalars, array (None: ones)
 
 
-def expand(algebra: _Algebra, node: Node) -> Sum | Product | None:
+def expand(algebra: Algebra, node: Node) -> Sum | Product | None:
     """Return a reduction as a sum over the terms of its operands, None where there is nothing to gain."""
     args = node.args
     if node.id not in algebra.absorbed and all(isinstance(algebra.found[arg.id], Node) for arg in args):
@@ -42,7 +42,7 @@ def expand(algebra: _Algebra, node: Node) -> Sum | Product | None:
     return total
 
 
-def _parts(algebra: _Algebra, arg: Node) -> list[Part]:
+def _parts(algebra: Algebra, arg: Node) -> list[Part]:
     """Split an array into terms: a coefficient, scalars, and an array of its own shape."""
     form = algebra.found[arg.id]
     if isinstance(form, Node):
@@ -55,7 +55,7 @@ def _parts(algebra: _Algebra, arg: Node) -> list[Part]:
     return [(form.sign * c, *_divided(algebra, dict(key) if isinstance(key, tuple) else {key: 1}, arg)) for key, c in terms]
 
 
-def _divided(algebra: _Algebra, powers: dict[Node, int], arg: Node) -> tuple[Powers, Node | None]:
+def _divided(algebra: Algebra, powers: dict[Node, int], arg: Node) -> tuple[Powers, Node | None]:
     scalars = tuple([(base, e) for base, e in powers.items() if not base.shape])
     arrays = [(base, e) for base, e in powers.items() if base.shape]
     if not arrays:
@@ -68,7 +68,7 @@ def _divided(algebra: _Algebra, powers: dict[Node, int], arg: Node) -> tuple[Pow
     return scalars, array if array.shape == arg.shape else broadcast_to(array, arg.shape)
 
 
-def _owe(algebra: _Algebra, atom: Node, *operands: Node) -> Node:
+def _owe(algebra: Algebra, atom: Node, *operands: Node) -> Node:
     """Charge whoever uses `atom` first for it and for the arrays that were made for it."""
     arithmetic = algebra.arithmetic(atom.dtype)
     arithmetic.spent = 0
@@ -79,7 +79,7 @@ def _owe(algebra: _Algebra, atom: Node, *operands: Node) -> Node:
     return atom
 
 
-def _sum(algebra: _Algebra, node: Node, part: Part) -> tuple[Number, Monomial] | None:
+def _sum(algebra: Algebra, node: Node, part: Part) -> tuple[Number, Monomial] | None:
     coefficient, scalars, array = part
     axes: tuple[int, ...] = node.attr["axes"]
     shape: Shape = node.args[0].shape
@@ -88,7 +88,7 @@ def _sum(algebra: _Algebra, node: Node, part: Part) -> tuple[Number, Monomial] |
     return _term(coefficient, scalars, _owe(algebra, reduce(sum_, array, axes), array))
 
 
-def _product(algebra: _Algebra, node: Node, x: Part, y: Part) -> tuple[Number, Monomial] | None:
+def _product(algebra: Algebra, node: Node, x: Part, y: Part) -> tuple[Number, Monomial] | None:
     left, right = node.args
     scale = x[0] * y[0]
     scalars = (*x[1], *y[1])

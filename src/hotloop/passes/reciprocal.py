@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from hotloop.ir.graph import CONST, Node
 from hotloop.ir.rewrite import Scopes, rebuild, rewrite, walk
-from hotloop.ops.arith import div
 from hotloop.ops.algebra import call
+from hotloop.ops.arith import div
 from hotloop.passes.price import DIVISION, Prices
 
 
@@ -19,14 +19,10 @@ def share_reciprocals(outputs: Sequence[Node]) -> list[Node]:
 
     def visit(node: Node, args: Sequence[Node]) -> Node:
         if node.op is div and node.args[1] in shared and args[1].op is not CONST:
-            return call("mul", args[0], call("div", 1.0, args[1])) if args[0].op is not CONST else _inverse(node, args)
+            return call("mul", args[0], call("div", 1.0, args[1]))
         return rebuild(node, args)
 
     return rewrite(outputs, visit)
-
-
-def _inverse(node: Node, args: Sequence[Node]) -> Node:
-    return call("mul", args[0], call("div", 1.0, args[1]))
 
 
 def _shared(outputs: Sequence[Node]) -> set[Node]:
