@@ -231,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cost: dict[int, float] = {}
     for label in chosen:
         for size in _sizes(label, options.quick):
-            found = _measure(label, SIDES[label][1], size, max(options.repeats, measure.LEAST_REPEATS))
+            found = _measure(label, SIDES[label][1], size, measure.LEAST_REPEATS)
             if found is None:
                 break
             trace, total = found

@@ -110,8 +110,8 @@ def _gather(program: Program, chosen: Sequence[Contender], quick: bool) -> dict[
     return found
 
 
-def _time(found: Mapping[str, Found], repeats: int, sample_s: float) -> None:
-    calls, steps = sides.measured({label: one.side for label, one in found.items()}, repeats=repeats, sample_s=sample_s)
+def _time(found: Mapping[str, Found], repeats: int) -> None:
+    calls, steps = sides.measured({label: one.side for label, one in found.items()}, repeats=repeats)
     for label, one in found.items():
         one.call, one.step = calls[label], steps.get(label)
 
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"\n{program.title}")
         found = _gather(program, chosen, options.quick)
         if found:
-            _time(found, options.repeats, 0.002 if options.quick else 0.01)
+            _time(found, options.repeats)
             timed = {label: one.call for label, one in found.items() if one.call}
             steps = {label: one.step for label, one in found.items() if one.step}
             say(sides.table(timed, steps, {label: one.first for label, one in found.items()}))

@@ -43,7 +43,7 @@ def hotloop(through: str) -> Side:
         received[:] = outside
         return received
 
-    def values() -> Any:  # noqa: ANN401 - whatever read_value gives
+    def values() -> Any:
         target.write_value(v, data)
         target.run()
         return target.read_value(result)

@@ -125,7 +125,7 @@ def numpy(size: int, *, together: bool = True) -> Side:
     v1, v2 = _data(size)
     shifts = np.arange(TERMS, dtype=np.float32)[:, None]
 
-    def call() -> Any:  # noqa: ANN401 - a NumPy scalar
+    def call() -> Any:
         return np.sum((v1 + shifts) @ v2) if together else sum((v1 + i) @ v2 for i in range(TERMS))
 
     def evaluate(x: Array) -> Array:
@@ -195,10 +195,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.open(peers.PACKAGES)
     for package in peers.missing(peers.PACKAGES):
         say(f"    {package} is not installed: left out")
-    sample_s = 0.002 if options.quick else 0.01
     for size in SIZES[::2] if options.quick else SIZES:
         found = _gather(size, options)
-        calls, steps = sides.measured(found, repeats=options.repeats, sample_s=sample_s)
+        calls, steps = sides.measured(found, repeats=options.repeats)
         say(f"\n{size} elements\n{sides.table(calls, steps)}")
         _judge(report, size, calls, steps)
     return report.close()

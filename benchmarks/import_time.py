@@ -30,14 +30,14 @@ def probe(package: str) -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return how many targets were missed."""
-    options = measure.arguments(__doc__, argv)
+    measure.arguments(__doc__, argv)
     report = Report("import: seconds beyond NumPy's import, fresh processes, warm disk")
     report.open(("numpy", *PACKAGES))
     chosen = [package for package in PACKAGES if peers.installed(package)]
     for package in peers.missing(PACKAGES):
         say(f"    {package} is not installed: left out")
     samples: dict[str, list[float]] = {"numpy": [], **{package: [] for package in chosen}}
-    for turn in range(max(options.repeats, measure.LEAST_REPEATS) + 1):
+    for turn in range(measure.LEAST_REPEATS + 1):
         for package in chosen:
             numpy_s, package_s = probe(package)
             if turn:  # the first turn warms the disk

@@ -1,7 +1,8 @@
 """Timing of several peers side by side in one run, and the tables and verdicts that come of it.
 
-Peers take turns sample by sample, so that a noisy machine disturbs all of them alike; a figure is the
-median of at least seven samples, and its spread is the distance between the quartiles.
+Peers take turns sample by sample, so that a noisy machine disturbs all of them alike; samples are short, so that
+most of them lie between two interruptions. A figure is the median of at least seven samples (25 by default), and its
+spread is the distance between the quartiles.
 """
 
 from __future__ import annotations
@@ -123,17 +124,6 @@ def interleaved(sides: Mapping[Key, Many], *, repeats: int = 25, sample_s: float
 def native_ns(run_many: Many, *, repeats: int = 25, sample_s: float = 0.001) -> Timing:
     """Time a native loop (Target.run_many, or a loop in C) per step: no Python is in the figure."""
     return interleaved({"native": run_many}, repeats=repeats, sample_s=sample_s)["native"]
-
-
-def each(action: Callable[[], object], *, repeats: int = 9, limit_s: float = 4.0) -> Timing:
-    """Time something slow, one call a sample; stops early, with fewer samples, after limit_s."""
-    samples: list[float] = []
-    begun = time.perf_counter()
-    while len(samples) < repeats and (not samples or time.perf_counter() - begun < limit_s):
-        gc.collect()
-        with _NoCollection():
-            samples.append(_sample(lambda _: action(), 1))
-    return timing(samples)
 
 
 class _NoCollection:

@@ -91,7 +91,10 @@ def library(
     output = str(stem.with_suffix(".so"))
     unit, command = str(stem.with_suffix(".o")), list(compiler or c_compiler())
     # Linked without the flags: gcc's -ffast-math would link code that makes the whole process flush denormals.
-    steps = ([*command, level, "-march=native", "-fPIC", "-c", *flags, str(path), "-o", unit], [*command, "-shared", unit, "-o", output, "-lm"])
+    steps = (
+        [*command, level, "-march=native", "-fPIC", "-c", *flags, str(path), "-o", unit],
+        [*command, "-shared", unit, "-o", output, "-lm"],
+    )
     for step in steps:
         try:
             done = subprocess.run(step, capture_output=True, text=True, timeout=limit_s, check=False)
@@ -146,7 +149,7 @@ def native(built: ctypes.CDLL, inputs: Array, outputs: int, name: str = "step") 
     return Native(address, inputs.astype(np.float32), np.zeros(outputs, np.float32), built)
 
 
-def casadi_many(function: Any, pointers: Sequence[Any]) -> Callable[[int], object]:  # noqa: ANN401 - ctypes has no public type for it
+def casadi_many(function: Any, pointers: Sequence[Any]) -> Callable[[int], object]:
     """Return a loop of n steps in C around a function that CasADi wrote."""
     turns = _turns().turns_casadi
     step = ctypes.cast(function, ctypes.c_void_p)
@@ -156,7 +159,7 @@ def casadi_many(function: Any, pointers: Sequence[Any]) -> Callable[[int], objec
 # ------------------------------------------------------------------------------------------- Copapy
 
 
-def copapy_many(target: Any) -> Callable[[int], object]:  # noqa: ANN401 - a peer without types for it
+def copapy_many(target: Any) -> Callable[[int], object]:
     """Return a loop of n runs of a Copapy target inside its own runner: one stream of many RUN commands."""
     from copapy import _binwrite
     from coparun_module import coparun

@@ -89,7 +89,7 @@ def python(program: Program) -> Side:
     return Side(program.oracle, functools.partial(program.step, PLAIN, **groups))
 
 
-def _numpy_array(x: Any) -> Array:  # noqa: ANN401 - nested lists of any depth
+def _numpy_array(x: Any) -> Array:
     return np.array(x, np.float32)
 
 
@@ -145,7 +145,7 @@ def numba(program: Program) -> Side:
     return numba_side(njit(error_model="numpy")(fresh), program.flat, _outputs(program))
 
 
-def numba_side(compiled: Any, x: Array, outputs: int) -> Side:  # noqa: ANN401 - Numba has no types
+def numba_side(compiled: Any, x: Array, outputs: int) -> Side:
     """Wrap a step(x, out) that Numba compiles."""
     out = np.zeros(outputs, np.float32)
 
@@ -156,14 +156,14 @@ def numba_side(compiled: Any, x: Array, outputs: int) -> Side:  # noqa: ANN401 -
     return Side(evaluate, functools.partial(compiled, x, out), _numba_many(compiled, x, out))
 
 
-def _numba_many(compiled: Any, x: Array, out: Array) -> Callable[[int], object]:  # noqa: ANN401 - Numba has no types
+def _numba_many(compiled: Any, x: Array, out: Array) -> Callable[[int], object]:
     """Prepare a C-callable form of the step; it is compiled when it is first run, so not in the time to a first result."""
     from numba import carray, cfunc
     from numba import types as nb
 
     inputs, outputs = len(x), len(out)
 
-    def step(a: Any, b: Any) -> None:  # noqa: ANN401 - pointers
+    def step(a: Any, b: Any) -> None:
         compiled(carray(a, (inputs,)), carray(b, (outputs,)))
 
     @functools.cache
@@ -195,7 +195,7 @@ def jax(program: Program) -> Side:
     array = functools.partial(jnp.array, dtype="float32")
     space = Space("JAX", jnp.sin, jnp.cos, jnp.sqrt, jnp.arctan2, jnp.tanh, jnp.minimum, jnp.maximum, grad, repeat, array)
 
-    def step(x: Any) -> Any:  # noqa: ANN401 - traced
+    def step(x: Any) -> Any:
         if program.arrays:
             groups = {name: jnp.stack(group) for name, group in program.groups(x).items()}
             return jnp.concatenate([jnp.ravel(part) for part in program.arrays(space, **groups)])
@@ -209,7 +209,7 @@ def jax(program: Program) -> Side:
 # -------------------------------------------------------------------------------------------- CasADi
 
 
-def _casadi_function(program: Program) -> Any:  # noqa: ANN401 - CasADi has no types
+def _casadi_function(program: Program) -> Any:
     import casadi as ca
 
     def grad(f: Callable[..., Scalar], xs: Sequence[Scalar]) -> Sequence[Scalar]:
@@ -236,7 +236,7 @@ def casadi(program: Program, flags: Sequence[str] = (), compiler: tuple[str, ...
 
 
 def casadi_step(
-    function: Any,  # noqa: ANN401 - CasADi has no types
+    function: Any,
     x: Array,
     flags: Sequence[str],
     compiler: tuple[str, ...] | None,
@@ -304,7 +304,7 @@ def copapy(program: Program) -> Side:
 # ------------------------------------------------------------------------------------------- hotloop
 
 
-def hotloop_input(data: Array, name: str) -> Any:  # noqa: ANN401 - hotloop need not be installed
+def hotloop_input(data: Array, name: str) -> Any:
     """Return an input vector of hotloop, written at run time."""
     import hotloop as hl
 
@@ -339,7 +339,7 @@ def hotloop(program: Program, *, fast: bool = False, looped: bool = False) -> Si
     return Side(evaluate, target.run, target.run_many, keep=[values])
 
 
-def _hotloop_tensor(x: Any) -> Any:  # noqa: ANN401 - nested lists of any depth
+def _hotloop_tensor(x: Any) -> Any:
     import hotloop as hl
 
     one_axis = x.ndim == 1 if isinstance(x, np.ndarray) else not isinstance(x[0], list)
@@ -368,6 +368,6 @@ def hotloop_arrays(program: Program, *, fast: bool = False) -> Side:
     return Side(evaluate, target.run, target.run_many)
 
 
-def numbers(x: Any) -> Array:  # noqa: ANN401 - what read_value gives: an array, or a container of numbers
+def numbers(x: Any) -> Array:
     """Return what read_value gave as a float32 array."""
     return np.asarray(x if isinstance(x, np.ndarray) else list(x) if np.ndim(x) else x, np.float32)

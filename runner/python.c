@@ -68,6 +68,8 @@ static PyMethodDef runner_methods[] = {
      "read(program, kind, offset, count)\n--\n\nReturn a list of `count` numbers, or without count one number."},
     {"write", (PyCFunction)(void (*)(void))runner_write, METH_FASTCALL,
      "write(program, kind, offset, source)\n--\n\nStore a number or a sequence of numbers; all of it or, on an error, none."},
+    {"pack", runner_pack, METH_O,
+     "pack(source)\n--\n\nReturn a list or tuple of floats alone, or of ints of 64 bits alone, as an array; anything else gives None."},
     {"cpu_features", runner_features, METH_NOARGS,
      "cpu_features()\n--\n\nReturn the best target of this processor: 'x86-64-v3', 'x86-64-v2', ... or 'unknown'."},
     {"message", runner_message, METH_O, "message(status)\n--\n\nReturn what a status of the runner means, as one clause."},

@@ -47,6 +47,7 @@ const Kind *kind_of(PyObject *object);
 
 PyObject *runner_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *runner_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *runner_pack(PyObject *module, PyObject *source);
 
 /* Store an object of exactly the Python type that `code` calls for; 0: something else, or no fit. */
 static inline int store_exact(char code, uint8_t *at, PyObject *object) {

@@ -211,3 +211,19 @@ PyObject *runner_write(PyObject *module, PyObject *const *args, Py_ssize_t nargs
     Py_RETURN_NONE;
 }
 
+/* A list or tuple of nothing but floats, or nothing but ints of 64 bits, as an array; else None. */
+PyObject *runner_pack(PyObject *module, PyObject *source) {
+    (void)module;
+    if (!PyList_CheckExact(source) && !PyTuple_CheckExact(source)) Py_RETURN_NONE;
+    npy_intp count = PySequence_Fast_GET_SIZE(source);
+    int is_float = count && PyFloat_CheckExact(PySequence_Fast_GET_ITEM(source, 0));
+    if (!is_float && !(count && PyLong_CheckExact(PySequence_Fast_GET_ITEM(source, 0)))) Py_RETURN_NONE;
+    PyObject *array = PyArray_SimpleNew(1, &count, is_float ? NPY_FLOAT64 : NPY_INT64);
+    if (!array) return NULL;
+    uint8_t *at = PyArray_DATA((PyArrayObject *)array);
+    /* making the array may have run the garbage collector, and that anything */
+    int same = PySequence_Fast_GET_SIZE(source) == count;
+    if (same && store_plain(&kinds[is_float ? 1 : 4], at, PySequence_Fast_ITEMS(source), count) == count) return array;
+    Py_DECREF(array);
+    Py_RETURN_NONE;
+}

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from hotloop.stencils.format import COLUMNS, DISPLACEMENT, IMMEDIATE, RELATIVE, TARGET, Library
 
+from hotloop.stencils.format import COLUMNS, DISPLACEMENT, IMMEDIATE, RELATIVE, TARGET, Library
 from stencilgen import elf
 from stencilgen.learn import Choice, Code, Plan, Variant, classes_of, learn, plans
 from stencilgen.rows import basic_specs, row_specs, wide_specs
@@ -108,7 +108,7 @@ def _helper_name(spec: Spec) -> str:
 
 
 def _text_of(spec: Spec) -> str:
-    """A spec in fixed registers calls its helper; all others stand for themselves."""
+    """Return a call of the helper for a spec in fixed registers, else its own text."""
     if not spec.fixed:
         return spec.text
     return f"{_helper_name(spec)}({', '.join(['{x}', '{y}', '{z}'][: len(spec.sources)])})"

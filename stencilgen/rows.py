@@ -5,7 +5,6 @@ from __future__ import annotations
 from hotloop.dtypes import COMPUTE, FLOATS
 from hotloop.ir.program import wide_name
 from hotloop.ops import REGISTRY
-
 from stencilgen.source import VECTOR, Spec, register_class
 from stencilgen.target import Target
 

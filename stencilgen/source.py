@@ -130,7 +130,7 @@ def _parameters(target: Target, kind: str) -> str:
 
 
 def _free(target: Target, spec: Spec) -> set[str]:
-    """Registers whose content the stencil may destroy."""
+    """Return the registers whose content the stencil may destroy."""
     free = {name for name in target.parameters if name.startswith("t")} | {f"i{target.integers}"}
     free |= {f"v{target.vectors + i}" for i in range(target.scratch_vectors)}
     if spec.fixed:

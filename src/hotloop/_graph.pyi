@@ -13,7 +13,7 @@ PLAIN: int
 STATEFUL: int
 EXTRA: int
 
-_Other = Node | bool | int | float
+_Other = "Node | bool | int | float"
 
 class Node:
     @property

@@ -1,7 +1,6 @@
 """The compiler: outputs of a graph + options -> a program on one place, ready to run.
 
-`PIPELINE` is the list of passes, as data. Every pass takes the roots (outputs, then next values of
-states) and gives roots of the same number, shapes and dtypes.
+The passes and their order are data, in `passes/__init__.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,10 @@ from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Cell, Node, reachable, 
 from hotloop.ir.loop import check_scopes
 from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
-from hotloop.passes.algebra import fast as fast_algebra
+from hotloop.passes import ARRAYS, SCALARS, Setting
 from hotloop.passes.check import instrument
 from hotloop.passes.linearize import linearize
 from hotloop.passes.unroll import scalars_of, unroll
-from hotloop.passes.sweep import sweep
 from hotloop.stencils.library import available, library
 
 LEVELS = ("x86-64-v3", "x86-64-v2")  # best first
@@ -186,9 +185,10 @@ def compile_graph(outputs: Sequence[Node], options: Options | None = None, trace
         roots, fault, faults = instrument(roots)
         roots = [*roots, fault]
         clock.mark("check")
-    if options.fast:
-        roots = fast_algebra(roots)
-        clock.mark("algebra")
+    setting = _setting(arch, options.fast)
+    for name, run_pass in ARRAYS:
+        roots = list(run_pass(roots, setting))
+        clock.mark(name)
     keep = [fault] if options.checked else []
     wanted = [*unique, *keep]
     transformed = [*roots[: len(unique)], *roots[len(unique) + len(states) :]]
@@ -197,27 +197,38 @@ def compile_graph(outputs: Sequence[Node], options: Options | None = None, trace
     if arch == "reference":
         made = _interpret(report, list(zip(wanted, transformed, strict=True)), cells, list(zip(states, nexts, strict=True)), names, faults)
     else:
-        made = _native(report, clock, wanted, transformed, cells, list(zip(states, nexts, strict=True)), names, faults)
+        made = _native(report, clock, wanted, transformed, cells, list(zip(states, nexts, strict=True)), names, faults, setting)
     if options.checked:
         made.fault = made.symbol(fault)
     return made
 
 
+def _setting(arch: str, fast: bool) -> Setting:
+    if arch == "reference":
+        return Setting(fast, vector_bytes=0, fma=False)
+    meta = library(arch).meta
+    return Setting(fast, vector_bytes=meta["wide"], fma="fma.f32.f32.f32" not in meta["called"])
+
+
 def _native(
     report: Report, clock: _Clock, wanted: Sequence[Node], roots: Sequence[Node], cells: Sequence[Node],
-    nexts: Sequence[tuple[Node, Node]], names: dict[int, str], faults: list[str] | None,
+    nexts: Sequence[tuple[Node, Node]], names: dict[int, str], faults: list[str] | None, setting: Setting,
 ) -> Compiled:  # fmt: skip
-    ends = sweep([*roots, *[root for _, root in nexts]], library(report.target).meta["wide"])
-    clock.mark("sweep")
-    roots, ends_next = ends[: len(roots)], ends[len(roots) :]
+    ends = [*roots, *[root for _, root in nexts]]
     found = unroll(ends)
     clock.mark("unroll")
-    scalars = [scalar for end in ends for scalar in scalars_of(found, end)]
+    parts = [scalars_of(found, end) for end in ends]
+    scalars: Sequence[Node] = [scalar for part in parts for scalar in part]
+    for name, run_pass in SCALARS:
+        scalars = run_pass(scalars, setting)
+        clock.mark(name)
     nodes = [node for node in walk(scalars) if node.op not in (INPUT, STATE, CONST)]
     clock.mark("order")
-    outputs = [(want, want.shape, scalars_of(found, root)) for want, root in zip(wanted, roots, strict=True)]
+    rest = iter(scalars)
+    parts = [list(islice(rest, len(part))) for part in parts]
+    outputs = [(want, want.shape, part) for want, part in zip(wanted, parts, strict=False)]
     steps: list[tuple[Cell, list[Node]]] = [
-        (state.attr, scalars_of(found, root)) for (state, _), root in zip(nexts, ends_next, strict=True)
+        (state.attr, part) for (state, _), part in zip(nexts, parts[len(roots) :], strict=True)
     ]
     program = linearize(nodes, outputs, steps, [(cell, names[cell.id]) for cell in cells])
     clock.mark("linearize")

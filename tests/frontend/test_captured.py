@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from hotloop import _runner
 from hotloop.frontend.captured import Captured, token
 

@@ -12,12 +12,13 @@ import threading
 import weakref
 from collections import namedtuple
 
-import hotloop as hl
 import numpy as np
 import pytest
-from hotloop.frontend.reading import Reading
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
+import hotloop as hl
+from hotloop.frontend.reading import Reading
 
 Pair = namedtuple("Pair", "a b")
 
@@ -499,7 +500,7 @@ def test_a_changed_helper_that_is_jitted_is_seen():
 def test_a_name_that_comes_later_is_found():
     @hl.jit
     def f(x):
-        return x + later  # noqa: F821
+        return x + later
 
     with pytest.raises(NameError, match="later"):
         f(1.0)

@@ -2,9 +2,10 @@
 
 import pickle
 
-import hotloop as hl
 import numpy as np
 import pytest
+
+import hotloop as hl
 from hotloop.frontend.reading import Reading, Rotation
 
 

@@ -4,11 +4,12 @@ import dataclasses
 from collections import OrderedDict, namedtuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hotloop.errors import ShapeError, TraceError
 from hotloop.frontend.reading import Reading
 from hotloop.frontend.structure import Structure, flatten
-from hypothesis import given
-from hypothesis import strategies as st
 
 Point = namedtuple("Point", "x y")
 

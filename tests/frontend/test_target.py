@@ -6,12 +6,13 @@ import math
 from collections import deque, namedtuple
 from fractions import Fraction
 
-import hotloop as hl
 import numpy as np
 import pytest
-from hotloop.frontend.reading import Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import hotloop as hl
+from hotloop.frontend.reading import Reading
 
 Pair = namedtuple("Pair", "a b")
 
@@ -561,6 +562,15 @@ def test_float64_computes_and_reads_in_float64(tg):
     assert tg.view(x).dtype == np.float64
     tg.reset()
     assert tg.read_value([x, s]) == [0.1, 0.1]
+
+
+def test_float64_takes_numbers_as_they_were_written(tg):
+    tg = hl.Target(tg.options.arch, float="float64")
+    x, v, s = hl.value(math.pi), hl.vector.input([math.e, 1.0]), hl.state([math.pi])
+    y = [x * math.e, hl.vector([math.pi, 0.1]) * v, s * 1.0, hl.tensor([[1 / 3]]) + v[1]]
+    compiled(tg, y)
+    assert tg.read_value(y) == [math.pi * math.e, [math.pi * math.e, 0.1], [math.pi], [[1 / 3 + 1.0]]]
+    assert tg.read_value([x, v]) == [math.pi, [math.e, 1.0]]
 
 
 def test_float64_goes_into_loops():

@@ -85,7 +85,8 @@ def test_while_loops_keep_their_condition() -> None:
     x = leaf(10.0)
     param = param_node(float64, ())
     before = loop_of(x, param, param + -3.0, None, None, param > 0.0)
-    (got,) = rewrite([before], lambda node, args: rebuild(node, args) if node.op is not ADD else apply(ADD, args[0], constant(-4.0, float64)))
+    step = constant(-4.0, float64)
+    (got,) = rewrite([before], lambda node, args: apply(ADD, args[0], step) if node.op is ADD else rebuild(node, args))
     assert run([before], {})[0] == -2.0
     assert run([got], {})[0] == -2.0
     assert ends(got.args[0].attr)[1] is got.args[0].attr.condition

@@ -21,7 +21,9 @@ from hotloop.ir.op import REGISTRY, Op, Types
 from hotloop.ir.reference import run
 
 ROWS = [row for row in REGISTRY.values() if row.types.overloads and row.lower is None]
-OVERLOADS = [pytest.param(row, types, id=f"{row.name}-{'-'.join(t.short for t in types)}") for row in ROWS for types, _ in row.types.overloads]
+OVERLOADS = [
+    pytest.param(row, types, id=f"{row.name}-{'-'.join(t.short for t in types)}") for row in ROWS for types, _ in row.types.overloads
+]
 
 
 def specials(dtype: DType) -> list[Any]:
@@ -32,7 +34,8 @@ def specials(dtype: DType) -> list[Any]:
         low, high = dtype.limits
         return [0, 1, -1, 2, -2, 3, 7, -7, 31, 32, 63, 64, 65, high, low, high - 1, low + 1, 1 << 16]
     info = np.finfo(dtype.numpy)
-    sizes = [0.0, 1.0, 0.5, 2.0, 3.0, 0.1, 2.5, 7.25, 1e-3, 123456.7, info.tiny, info.smallest_subnormal, 3 * info.smallest_subnormal, info.max]
+    least = info.smallest_subnormal
+    sizes = [0.0, 1.0, 0.5, 2.0, 3.0, 0.1, 2.5, 7.25, 1e-3, 123456.7, info.tiny, least, 3 * least, info.max]
     sizes += [1.0 + float(info.eps), 1.0 - float(info.epsneg), 2.0**31, 2.0**63, 2.0**23 + 0.5, 2.0**52 + 0.5, math.inf]
     return [float(dtype.numpy.type(sign * size)) for size in sizes for sign in (1, -1)] + [math.nan]
 
@@ -205,7 +208,7 @@ def beside(got: Any, wide: Any, dtype: DType) -> bool:
         return False
     info = np.finfo(dtype.numpy)
     if abs(wide) > 1:
-        return bool(abs(got) == info.max and abs(wide) >= info.max * (1 - info.eps)) or bool(np.isinf(got) and abs(wide) >= info.max * (1 - info.eps))
+        return bool(abs(got) in (info.max, math.inf) and abs(wide) >= info.max * (1 - info.eps))
     return bool(abs(got - wide) <= info.smallest_subnormal)
 
 
@@ -275,7 +278,11 @@ SIMPLIFIED = [p for p in OVERLOADS if p.values[0].simplify is not None]  # type:
 
 
 def constants(dtype: DType) -> list[Any]:
-    return specials(dtype) if not dtype.is_float else [v for v in specials(dtype) if v != v or abs(v) in (0, 0.5, 1, 2, 3, math.inf) or abs(v) < 1e-30 or abs(v) > 1e30]
+    """Operands that might simplify, and some that must not."""
+    if not dtype.is_float:
+        return specials(dtype)
+    plain = (0, 0.5, 1, 2, 3, math.inf)
+    return [v for v in specials(dtype) if v != v or abs(v) in plain or not 1e-30 < abs(v) < 1e30]
 
 
 def programs(row: Op, types: Types, inputs: list[Node]) -> Iterator[tuple[tuple[Any, ...], Node]]:
@@ -315,7 +322,8 @@ def test_simplifications_keep_every_bit_under_exact_numbers(row: Op, types: Type
             if node.op is row and made[0] not in ("nested", "twice", "same"):
                 continue  # not simplified
             choices = [specials(t) if k == 0 or len(types) < 3 else specials(t)[::5] for k, t in enumerate(types)]
-            free = [[c[0]] if k < len(made) and made[k] not in (None, "twice", "same", "nested") else c for k, c in enumerate(choices)]
+            bound = [k < len(made) and made[k] not in (None, "twice", "same", "nested") for k in range(len(types))]
+            free = [c[:1] if b else c for b, c in zip(bound, choices, strict=True)]
             for given_ in itertools.product(*free):
                 if row.name == "pow":  # x*x rounds once, pow within its bound; both are the meaning of x**2
                     continue
@@ -332,7 +340,8 @@ def test_small_powers_multiply_and_stay_within_the_bound(exponent: float, dtype:
         with np.errstate(all="ignore"):
             got = run([node], {x.attr: np.asarray(number, dtype.numpy)})[0]
             want = np.power(dtype.numpy.type(number), dtype.numpy.type(exponent))
-        np.testing.assert_allclose(got, want, rtol=2 * float(np.finfo(dtype.numpy).eps), atol=float(np.finfo(dtype.numpy).smallest_subnormal))
+        info = np.finfo(dtype.numpy)
+        np.testing.assert_allclose(got, want, rtol=2 * float(info.eps), atol=float(info.smallest_subnormal))
 
 
 def test_structural_zeros_absorb_and_vanish() -> None:

@@ -8,8 +8,8 @@ import pytest
 import hotloop as hl
 from hotloop.compiler import Options, compile_graph
 from hotloop.ir.graph import Node
-from hotloop.passes.sweep import SWEEP, sweep
 from hotloop.ir.rewrite import walk
+from hotloop.passes.sweep import SWEEP, sweep
 from hotloop.stencils.library import available
 
 SIZES = [23, 24, 25, 31, 32, 33, 40, 63, 64, 65, 96, 97, 100, 128, 257, 600, 1003]

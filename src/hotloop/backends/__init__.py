@@ -1,1 +1,1 @@
-
+"""Backends: from a Program to something that runs."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from hotloop import _runner
 from hotloop._graph import Node, Scalar, wrap
 from hotloop.dtypes import DType, as_dtype, bool_, float64, int64
 from hotloop.errors import HotloopError, RangeError, TraceError
@@ -25,7 +25,6 @@ SCALARS: dict[type, str] = {float: "d", int: "q", bool: "?"}
 _NUMPY: dict[type, str] = {np.float64: "d", np.float32: "f", np.int64: "q", np.int32: "i", np.bool_: "?"}
 _ARRAYS = {np.dtype(kind): kind for kind in _NUMPY.values()}
 _DTYPES: dict[str, DType] = {"d": float64, "q": int64, "?": bool_}
-_CODES = {float: "d", int: "q"}
 _ROW = 8  # a list of so many floats or ints travels as one array
 
 
@@ -57,10 +56,9 @@ def describe(argument: Any, name: str, key: list[Any], leaves: list[Any]) -> Non
         leaves.append(ready if ready.shape else ready.item())
     elif isinstance(argument, (int, float)):  # a subclass: an IntEnum
         describe(int(argument) if isinstance(argument, int) else float(argument), name, key, leaves)
-    elif _is_row(argument):
-        kind = _CODES[type(argument[0])]
-        key.append((type(argument), kind, len(argument)))
-        leaves.append(_row(argument, kind, name))
+    elif (row := _row(argument)) is not None:
+        key.append((type(argument), row.dtype.char, len(row)))
+        leaves.append(row)
     else:
         _describe_container(argument, name, key, leaves)
 
@@ -103,18 +101,9 @@ def _ready(argument: Any, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(kept, kept.dtype.newbyteorder("="), order="C")
 
 
-def _is_row(argument: Any) -> bool:
-    if type(argument) not in (list, tuple) or len(argument) < _ROW or type(argument[0]) not in _CODES:
-        return False
-    return len(set(map(type, argument))) == 1
-
-
-def _row(argument: Sequence[Any], kind: str, name: str) -> np.ndarray[Any, Any]:
-    try:
-        return np.frombuffer(array.array(kind, argument), kind)
-    except OverflowError:
-        wrong = next(i for i, number in enumerate(argument) if not -(1 << 63) <= number < 1 << 63)
-        raise RangeError(f"{user_line()}: argument {name}[{wrong}]: {argument[wrong]} does not fit int64.") from None
+def _row(argument: Any) -> np.ndarray[Any, Any] | None:
+    """Return a long list of floats alone, or ints alone, as one array."""
+    return _runner.pack(argument) if type(argument) in (list, tuple) and len(argument) >= _ROW else None
 
 
 # ----------------------------------------------------------------------------------- tracing
@@ -139,11 +128,10 @@ def symbolic(argument: Any, name: str, inputs: list[Node]) -> Tree:
         return (Array.vector_class if ready.ndim == 1 else Array.tensor_class).of(node)
     if isinstance(argument, (int, float)):
         return _scalar(int64 if isinstance(argument, int) else float64, name, inputs)
-    if _is_row(argument):
-        dtype = _DTYPES[_CODES[type(argument[0])]]
-        node = input_node(np.zeros(len(argument), dtype.numpy), dtype, name)
+    if (row := _row(argument)) is not None:
+        node = input_node(np.zeros_like(row), as_dtype(row.dtype), name)
         inputs.append(node)
-        return type(argument)([wrap(element(node, i)) for i in range(len(argument))])
+        return type(argument)([wrap(element(node, i)) for i in range(len(row))])
     items, structure = flatten(argument, name)
     paths = structure.paths(name)
     return structure.unflatten([symbolic(item, path, inputs) for item, path in zip(items, paths, strict=True)])

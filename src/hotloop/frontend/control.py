@@ -154,12 +154,12 @@ def state(init: Any, dtype: Any = None, name: str | None = None) -> Any:  # Any:
         kind = as_dtype(dtype) if dtype is not None else _number_dtype(init)
         check_range(init if isinstance(init, (int, float)) else init.item(), kind, name or f"{user_line()}: the initial value")
         made = state_value.__new__(state_value)
-        made.node = state_node(np.asarray(init).astype(kind.numpy), kind, name)
+        made.node = state_node(np.asarray(init), kind, name)
         return made
     node = array_node(init, "state()", None if dtype is None else as_dtype(dtype))
     if not node.is_const:
         raise TypeMismatch(f"{user_line()}: state() needs a first value that is known now, not a traced one. Write it at run time instead.")
-    cell = state_node(np.asarray(node.attr.value, node.dtype.numpy), node.dtype, name)
+    cell = state_node(np.asarray(node.attr.exact), node.dtype, name)
     if isinstance(init, quaternion):
         return state_quaternion.remembering(cell)
     if isinstance(init, value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -84,7 +84,7 @@ class _Form(NamedTuple):
     keywords: tuple[str, ...]
     names: tuple[str, ...]
     roles: tuple[str, ...]
-    plain: bool  # as in the call, and all traced
+    plain: bool  # none is static
 
 
 class _Jitted:
@@ -123,26 +123,26 @@ class _Jitted:
         """Do what the fast path leaves: other types, keywords, containers, the first call."""
         form = self._forms.get((len(args), *kwargs)) or self._form(args, kwargs)
         captured = self._captured.token()
-        leaves: Any = args
-        kinds = tuple(map(_KIND, map(type, args))) if form.plain else _UNKNOWN
+        leaves: Any = _ordered(form, args, kwargs)
+        kinds = tuple(map(_KIND, map(type, leaves))) if form.plain else _UNKNOWN
         direct = None not in kinds
-        key: Any = (form.split, kinds, captured)
+        key: Any = (form.split, form.keywords, kinds, captured)
         if not direct:
             pieces: list[Any] = [form.split, form.keywords, captured]
-            leaves = []
+            arguments, leaves = leaves, []
             try:
-                direct = self._describe(form, _ordered(form, args, kwargs), pieces, leaves) and not kwargs
+                direct = self._describe(form, arguments, pieces, leaves)
             except IsTraced:
                 return self._func(*args, **kwargs)
             key = tuple(pieces)
         found = self._made.get(key)
         if found is None:
             found = self._specialise(key, form, _ordered(form, args, kwargs))
-        if direct and found.direct is not None:
+        if direct and not kwargs and found.direct is not None:
             self._install(found)
         return found(leaves)
 
-    def _describe(self, form: _Form, arguments: list[Any], key: list[Any], leaves: list[Any]) -> bool:
+    def _describe(self, form: _Form, arguments: Sequence[Any], key: list[Any], leaves: list[Any]) -> bool:
         """Append to key and leaves; tell whether each argument is one leaf."""
         single = True
         for argument, name, role in zip(arguments, form.names, form.roles, strict=True):
@@ -192,12 +192,12 @@ class _Jitted:
         roles = [_STATIC if parameters[place] in self._static else _TRACED for place in order]
         if self._method and roles and roles[0] == _TRACED and order[0] == 0:
             roles[0] = _INSTANCE
-        plain = order == places and not kwargs and set(roles) <= {_TRACED, _INSTANCE}
+        plain = _STATIC not in roles
         form = _Form(order, count, keywords, tuple([names[place] for place in order]), tuple(roles), plain)
         self._forms[(len(args), *kwargs)] = form
         return form
 
-    def _specialise(self, key: Any, form: _Form, arguments: list[Any]) -> Specialised:
+    def _specialise(self, key: Any, form: _Form, arguments: Sequence[Any]) -> Specialised:
         with _tracing:
             found = self._made.get(key)
             if found is not None:  # made by another thread meanwhile
@@ -230,11 +230,14 @@ def _is_instance(argument: Any) -> bool:
     return not isinstance(argument, _TRACEABLE) and parts(argument) is None
 
 
-def _ordered(form: _Form, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+def _ordered(form: _Form, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
+    """Return the arguments of a call in the order of the function's own."""
+    if not kwargs:
+        return args
     return [args[place] if isinstance(place, int) else kwargs[place] for place in form.order]
 
 
-def _symbolic(form: _Form, arguments: list[Any]) -> Call:
+def _symbolic(form: _Form, arguments: Sequence[Any]) -> Call:
     inputs: list[Any] = []
     given = []
     for argument, name, role in zip(arguments, form.names, form.roles, strict=True):

@@ -92,7 +92,7 @@ def _number_node(leaves: list[Any], shape: Shape, kinds: set[type], beside: DTyp
             check_range(extreme, dtype)
         except RangeError as error:
             raise RangeError(f"{user_line()}: {error}") from None
-    return constant(np.array(leaves, dtype.numpy).reshape(shape), dtype, structural=not exact())
+    return constant(np.array(leaves, np.float64 if dtype.is_float else dtype.numpy).reshape(shape), dtype, structural=not exact())
 
 
 def _leaf(leaf: Any) -> Node | bool | int | float:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ class Place:
             return _runner.read(self._program, self._kind, self._offset)
         return _runner.read(self._program, self._kind, self._offset, self._count)
 
+    def reader(self) -> Callable[[], Any]:  # Any: a number or nested lists of numbers
+        """Return what does `read`, without Python in between where there is one number."""
+        if self._program is None or self.shape:
+            return self.read
+        return partial(_runner.read, self._program, self._kind, self._offset)
+
     def write(self, data: Any) -> None:  # Any: whatever a user takes for numbers
         """Store a number, nested lists or an array: all of it or, on an error, none.
 
@@ -104,6 +111,10 @@ class Scatter:
     def read(self) -> Any:  # Any: a number or nested lists of numbers
         """Return the numbers as Python's own, in nested lists of the shape."""
         return np.array([place.read() for place in self._places], self.dtype.numpy).reshape(self.shape).tolist()
+
+    def reader(self) -> Callable[[], Any]:  # Any: a number or nested lists of numbers
+        """Return what does `read`."""
+        return self.read
 
     def write(self, data: Any) -> None:  # Any: whatever a user takes for numbers
         """Store nested lists or an array: all of it or, on an error, none."""

@@ -41,7 +41,7 @@ class value(Scalar, Methods):
             )
         kind = _dtype_of(source) if dtype is None else as_dtype(dtype)
         check_range(source if isinstance(source, (int, float)) else source.item(), kind, name or "the initial value")
-        self.node = input_node(np.asarray(source).astype(kind.numpy), kind, name)
+        self.node = input_node(np.asarray(source), kind, name)
 
     @property
     def dtype(self) -> DType:

@@ -174,7 +174,7 @@ class Target:
             read = self._reads.get(variables.node)
             if read is None:
                 self._program()
-                read = self._reads[variables.node] = self._memory.readable(variables.node).read
+                read = self._reads[variables.node] = self._memory.readable(variables.node).reader()
             return read()
         self._program()
         if isinstance(variables, (Scalar, Array)):
@@ -200,7 +200,7 @@ class Target:
         copy for an array and for a list of values that were made one after another.
         Raises: ShapeError, TypeMismatch, RangeError, NotWritable, NotCompiled.
         """
-        if isinstance(variables, (Scalar, Array)):
+        if type(variables) is value or isinstance(variables, (Scalar, Array)):
             write = self._writes.get(variables.node)
             if write is None:
                 self._program()

@@ -45,4 +45,4 @@ def input_array(init: Operand, what: str, rank: int | None, name: str | None, dt
         raise TypeMismatch(f"{user_line()}: {what} needs first values that are known now, not traced ones.")
     if rank is not None and len(node.shape) != rank:
         raise ShapeError(f"{user_line()}: {what} needs {rank} axis, not shape {node.shape}.")
-    return input_node(np.asarray(node.attr.value, node.dtype.numpy), node.dtype, name)
+    return input_node(np.asarray(node.attr.exact), node.dtype, name)

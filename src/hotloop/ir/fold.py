@@ -16,7 +16,7 @@ def evaluate(op: Op, values: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]
     of, so a folded constant has the bits of the same computation at run time.
     """
     with np.errstate(all="ignore"):
-        if not any(op.ulp) or not values[0].dtype.kind == "f":
+        if not any(op.ulp) or values[0].dtype.kind != "f":
             return np.asarray(op.numpy(*values))
         return _compiled(op.name, values)
 

@@ -25,7 +25,7 @@ from hotloop._graph import CONSTANT, EXTRA, PLAIN, STATEFUL, intern, remember_li
 from hotloop._graph import Node as Node  # the rest of the package takes both from here
 from hotloop._graph import apply as apply
 from hotloop.dtypes import FLOATS, INTS, DType, as_dtype, bool_, check_range, float32, float64, int32, int64, promote
-from hotloop.errors import DivisionByZero, ShapeError, TypeMismatch
+from hotloop.errors import DivisionByZero, RangeError, ShapeError, TypeMismatch
 from hotloop.ir.fold import evaluate
 from hotloop.ir.op import REGISTRY, Op, untyped
 
@@ -49,12 +49,16 @@ class Constant:
 
     `structural` marks zeros that the user wrote as Python numbers or that a sparse constructor
     made; only those absorb (x * 0 -> 0), see DESIGN 3.9.
+    `exact` is what the user wrote, before it was rounded to float32.
     """
 
-    __slots__ = ("_hash", "_key", "structural", "value")
+    __slots__ = ("_hash", "_key", "exact", "structural", "value")
 
-    def __init__(self, value: Number | np.ndarray[Any, Any], dtype: DType, structural: bool) -> None:
+    def __init__(
+        self, value: Number | np.ndarray[Any, Any], dtype: DType, structural: bool, exact: float | np.ndarray[Any, Any] | None = None
+    ) -> None:
         self.value = value
+        self.exact = value if exact is None else exact
         self.structural = structural
         self._key: object
         if isinstance(value, np.ndarray):
@@ -63,6 +67,8 @@ class Constant:
             self._key = (dtype, "nan", structural)
         else:  # -0.0 == 0.0, but they are different constants
             self._key = (dtype, value, structural, math.copysign(1.0, value) if value == 0 else 0)
+        if exact is not None:
+            self._key = (self._key, exact.tobytes() if isinstance(exact, np.ndarray) else exact)
         self._hash = hash(self._key)
 
     def __eq__(self, other: object) -> bool:
@@ -86,12 +92,13 @@ class Constant:
 class Cell:
     """Memory that outlives a run: an input (written from outside) or a state (written by the run)."""
 
-    __slots__ = ("dtype", "init", "name", "next", "serial", "shape")
+    __slots__ = ("dtype", "exact", "init", "name", "next", "serial", "shape")
 
     def __init__(self, init: np.ndarray[Any, Any], dtype: DType, name: str | None) -> None:
-        self.init = init
+        self.init = np.asarray(init, dtype.numpy)
+        self.exact = init  # before it was rounded to the type
         self.dtype = dtype
-        self.shape: Shape = init.shape
+        self.shape: Shape = self.init.shape
         self.name = name
         self.next: Node | None = None  # of a state: its value in the next run
         self.serial = next(_serials)
@@ -216,41 +223,47 @@ def constant(number: Any, dtype: DType | None = None, structural: bool | None = 
     if array.dtype.kind not in "biuf":
         raise TypeMismatch(f"{user_line()}: {number!r:.60} is no number. Use numbers, arrays of numbers and traced values.")
     dtype = dtype or as_dtype(array.dtype)
-    array = array.astype(dtype.numpy)
     if array.shape == ():
-        return _scalar_constant(array.item(), dtype, structural)
-    array.flags.writeable = False
-    return intern(CONST, (), Constant(array, dtype, structural), dtype, array.shape, CONSTANT)
+        return _scalar_constant(array.astype(dtype.numpy).item(), dtype, structural)
+    narrow = array.astype(dtype.numpy)
+    narrow.flags.writeable = False
+    exact = array.copy() if dtype is float32 and array.dtype == np.float64 and (array != narrow).any() else None
+    return intern(CONST, (), Constant(narrow, dtype, structural, exact), dtype, narrow.shape, CONSTANT)
+
+
+def _check_constant(number: Number, dtype: DType) -> None:
+    try:
+        check_range(number, dtype)
+    except RangeError as error:
+        raise RangeError(f"{user_line()}: {error}") from None
 
 
 def _scalar_constant(number: Number, dtype: DType, structural: bool) -> Node:
     value: Number
     if dtype.is_float:
-        if isinstance(number, int):
-            check_range(number, dtype)
-        elif dtype is float32 and math.isfinite(number):
-            check_range(number, dtype)
+        if isinstance(number, int) or (dtype is float32 and math.isfinite(number)):
+            _check_constant(number, dtype)
         value = float(np.float32(number)) if dtype is float32 else float(number)
     elif dtype is bool_:
         value = bool(number)
     else:
-        check_range(number, dtype)
+        _check_constant(number, dtype)
         value = int(number)
     # only a positive zero absorbs: -0.0 was written on purpose
     structural = structural and value == 0 and math.copysign(1.0, value) > 0
-    attr = Constant(value, dtype, structural)
+    attr = Constant(value, dtype, structural, number if dtype is float32 and value != number and value == value else None)
     return intern(CONST, (), attr, dtype, (), CONSTANT | PLAIN if attr.plain else CONSTANT)
 
 
 def input_node(init: np.ndarray[Any, Any], dtype: DType, name: str | None = None) -> Node:
     """Return a new input of the shape of `init`; never equal to another."""
-    cell = Cell(np.asarray(init, dtype.numpy), dtype, name)
+    cell = Cell(init, dtype, name)
     return intern(INPUT, (), cell, dtype, cell.shape, 0)
 
 
 def state_node(init: np.ndarray[Any, Any], dtype: DType, name: str | None = None) -> Node:
     """Return a new state of the shape of `init`; its cell's `next` is set by the frontend."""
-    cell = Cell(np.asarray(init, dtype.numpy), dtype, name)
+    cell = Cell(init, dtype, name)
     return intern(STATE, (), cell, dtype, cell.shape, STATEFUL | EXTRA)
 
 
@@ -347,13 +360,13 @@ def _coerce(operands: tuple[Node | Number, ...]) -> tuple[Node, ...]:
 def _literal(number: Any, joint: DType | None) -> Node:
     dtype = _literal_dtype(number, joint)
     node = constant(number, dtype)
-    if dtype is joint and isinstance(number, (int, float)) and number:  # zeros depend on the trace: structural or not
+    if dtype is not None and dtype is joint and isinstance(number, (int, float)) and number:  # zeros depend on the trace: structural or not
         remember_literal(number, dtype, node)
     return node
 
 
 def _literal_dtype(number: Any, joint: DType | None) -> DType | None:
-    """The type of a Python number beside operands of type `joint` (NEP 50's weak literals)."""
+    """Return the type of a Python number beside operands of type `joint` (NEP 50's weak literals)."""
     if joint is None or isinstance(number, (bool, np.generic, np.ndarray)):
         return None
     if isinstance(number, int):
@@ -399,7 +412,7 @@ def reachable(outputs: Iterable[Node]) -> list[Node]:
 
 
 def _beside_operands(node: Node) -> tuple[Node, ...]:
-    """What a state or a loop needs that is not an operand."""
+    """Return what a state or a loop needs that is not an operand."""
     attr = node.attr
     if node.op is STATE:
         return () if attr.next is None else (attr.next,)

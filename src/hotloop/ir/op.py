@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hotloop.dtypes import COMPUTE, FLOATS, INTS, DType, bool_, float32, float64, int32, promote
+from hotloop.dtypes import COMPUTE, FLOATS, INTS, DType, bool_, float32, int32, promote
 
 Types = tuple[DType, ...]
 
@@ -95,7 +95,7 @@ def predicate() -> TypeRule:
 
 
 def choice() -> TypeRule:
-    """A bool and two values of one type in, that type out."""
+    """Take a bool and two values of one type; give that type."""
 
     def resolve(types: Types) -> tuple[Types, DType] | None:
         if types[0] is not bool_:
@@ -120,7 +120,7 @@ def truediv() -> TypeRule:
 
 
 def untyped() -> TypeRule:
-    """The row's builder states the type (array, structure and memory rows)."""
+    """Leave the type to the row's builder (array, structure and memory rows)."""
     return TypeRule(lambda types: None, ())
 
 

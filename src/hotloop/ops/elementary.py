@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from hotloop.dtypes import DType, float32, float64
+from hotloop.ir.fold import evaluate
 from hotloop.ir.graph import Node, constant
-from hotloop.ir.op import Op, floating
+from hotloop.ir.op import Op, TypeRule, floating
 from hotloop.ops import faults
 from hotloop.ops.accuracy import BOUNDS
 from hotloop.ops.algebra import call, equals
@@ -110,3 +112,27 @@ def _pow_gradient(g: Node, out: Node, x: Node, y: Node) -> tuple[Node, Node | No
     positive = x > 0.0  # log only where it exists: 0**y has slope 0 in y
     safe = call("select", positive, x, 1.0)
     return by_base, call("select", positive, g * out * call("log", safe), 0.0)
+
+
+# Sine and cosine of one angle share its reduction. Pass `pair` puts these in place of the two.
+
+
+def _sincos(x: Any) -> Any:
+    both = np.stack([evaluate(sin, [np.asarray(x)]), evaluate(cos, [np.asarray(x)])], axis=-1)
+    return np.ascontiguousarray(both, np.float32).view(np.float64)[..., 0]
+
+
+def _half(pair: Any, which: int) -> Any:
+    return np.ascontiguousarray(pair, np.float64)[..., None].view(np.float32)[..., which]
+
+
+def _only(operand: DType, result: DType) -> TypeRule:
+    return TypeRule(lambda types: ((operand,), result) if types == (operand,) else None, (((operand,), result),))
+
+
+sincos: Op = Op(
+    "sincos", _only(float32, float64), _sincos, c="hl_op_pair_f32(hl_sin_f32({x}), hl_cos_f32({x}))",
+    doc="Sine and cosine of a float32, side by side in the 64 bits of a float64.",
+)
+low: Op = Op("low", _only(float64, float32), lambda x: _half(x, 0), c="hl_op_low_f64({x})", doc="The first float32 of a pair.")
+high: Op = Op("high", _only(float64, float32), lambda x: _half(x, 1), c="hl_op_high_f64({x})", doc="The second float32 of a pair.")

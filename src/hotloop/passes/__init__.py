@@ -1,1 +1,35 @@
+"""Passes over graphs, and the order in which the compiler applies them: `PIPELINE`, as data.
 
+A pass takes the roots of a program (outputs, then next values of states) and returns roots of the
+same number, shapes and dtypes. After `ARRAYS` come `unroll` (arrays become scalars), `SCALARS` and
+`linearize`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hotloop.ir.graph import Node
+from hotloop.passes.algebra import fast
+from hotloop.passes.pair import pair
+from hotloop.passes.sweep import sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What passes depend on: fast=True, the target's vector registers in bytes (0 for the reference), and its FMA."""
+
+    fast: bool
+    vector_bytes: int
+    fma: bool
+
+
+Pass = Callable[[Sequence[Node], Setting], Sequence[Node]]
+
+ARRAYS: tuple[tuple[str, Pass], ...] = (
+    ("algebra", lambda roots, setting: fast(list(roots), fma=setting.fma) if setting.fast else roots),
+    ("sweep", lambda roots, setting: sweep(roots, setting.vector_bytes) if setting.vector_bytes else roots),
+)
+SCALARS: tuple[tuple[str, Pass], ...] = (("pair", lambda roots, setting: pair(roots)),)
+PIPELINE = ARRAYS + SCALARS

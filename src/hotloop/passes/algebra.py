@@ -1,7 +1,7 @@
 """`fast`: algebra on the graph that may change the last bits of floats, and what NaN and inf do.
 
 Trees of single-use sums and products are gathered into tables (`collect`), in which like terms and
-factors meet, and are built again with common factors taken out, as short chains. A reduction or
+factors meet, and are built again (`combine`) with common factors taken out, as short chains. A reduction or
 matrix product of a sum is the sum of reductions. Of the old and the new form the cheaper is kept
 (`price`). Integers wrap, so for them all this is exact.
 """
@@ -20,7 +20,8 @@ from hotloop.ir.rewrite import Scopes, count_uses, rebuild, rebuild_loop, walk
 from hotloop.ops.arith import add, div, mul, neg, norm, sqrt, sub
 from hotloop.ops.elementary import pow_
 from hotloop.ops.shape import broadcast_to
-from hotloop.passes.collect import Arithmetic, Number, Product, Sum, Unfit, bare, gather, join, literal, without_roots
+from hotloop.passes.collect import Number, Product, Sum, bare, gather, join, literal, without_roots
+from hotloop.passes.combine import Arithmetic, Unfit
 from hotloop.passes.linear import REDUCTIONS, expand
 from hotloop.passes.price import Prices, cost
 from hotloop.passes.reciprocal import share_reciprocals
@@ -111,6 +112,7 @@ class Algebra:
         """
         arithmetic = self.arithmetic(node.dtype)
         arithmetic.spent = 0
+        coefficient: Number
         try:
             if isinstance(form, Product):
                 without_roots(form.powers)
@@ -207,7 +209,6 @@ class Algebra:
 
     def whole(self, node: Node, *args: Node) -> bool:
         """Whether nothing can be gathered here: no tree below, none above, no constants, roots or twins."""
-        forms = [self.found[arg.id] for arg in args]
         if node.id in self.absorbed or args[0] is args[-1]:
             return False
         for arg in args:
@@ -281,7 +282,8 @@ def _div(algebra: Algebra, node: Node) -> Form:
     if not under.coefficient:
         return algebra.straight(node)
     over = algebra.product_of(x)
-    inverse = Product(algebra.arithmetic(node.dtype).fit(1 / under.coefficient), {base: -e for base, e in under.powers.items()}, under.price)
+    coefficient = algebra.arithmetic(node.dtype).fit(1 / under.coefficient)
+    inverse = Product(coefficient, {base: -e for base, e in under.powers.items()}, under.price)
     return _joined(algebra, node, over, inverse)
 
 
@@ -326,6 +328,9 @@ def _reduction(algebra: Algebra, node: Node) -> Form:
     return algebra.plain(node) if form is None else form
 
 
-_HANDLERS: dict[Op, Callable[[Algebra, Node], Form]] = {add: _add, sub: _sub, neg: _neg, mul: _mul, div: _div, pow_: _pow} | dict.fromkeys(REDUCTIONS, _reduction)
+_HANDLERS: dict[Op, Callable[[Algebra, Node], Form]] = {
+    **{add: _add, sub: _sub, neg: _neg, mul: _mul, div: _div, pow_: _pow},
+    **dict.fromkeys(REDUCTIONS, _reduction),
+}
 
 __all__ = ["Algebra", "cost", "fast"]

@@ -18,7 +18,21 @@ from hotloop.image import Symbol
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
 from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.ir.program import COPY, DTYPE_NUMBER, IN_MEMORY, LOOP_BEGIN, LOOP_END, LOOP_EXIT, OUTPUT, STORE, WIDE_NUMBER, Program, overload_numbers, overloads, wide_name
+from hotloop.ir.program import (
+    COPY,
+    DTYPE_NUMBER,
+    IN_MEMORY,
+    LOOP_BEGIN,
+    LOOP_END,
+    LOOP_EXIT,
+    OUTPUT,
+    STORE,
+    WIDE_NUMBER,
+    Program,
+    overload_numbers,
+    overloads,
+    wide_name,
+)
 from hotloop.ops.shape import LANES, pack, take
 from hotloop.passes.sweep import SWEEP, Sweep
 

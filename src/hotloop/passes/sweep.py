@@ -115,7 +115,7 @@ def _add(x: np.ndarray, y: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
 
 
 def _scalars(result: Node, params: Iterable[Node]) -> list[Node]:
-    """The operands of a body that do not depend on its params: computed once, before the loop."""
+    """Return the operands of a body that do not depend on its params: computed once, before the loop."""
     inside = {param.id for param in params}
     found: dict[int, Node] = {}
     for node in walk([result]):
@@ -166,3 +166,12 @@ class _Body:
         self.streams.append(node)
         self.params.append(param)
         return param
+
+
+def with_operands(node: Node, args: Sequence[Node]) -> Node:
+    """Return a sweep on other streams and scalars."""
+    made: Sweep = node.attr
+    first = len(made.streams)
+    changed = {old.id: new for old, new in zip(node.args[first:], args[first:], strict=True) if old is not new}
+    (result,) = substitute([made.result], changed)
+    return structure(SWEEP, args, Sweep(made.streams, result, made.count, made.width), node.dtype, node.shape)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Node, apply, constant, param_node, reachable, structure
-from hotloop.ir.loop import captures, substitute
+from hotloop.ir.loop import captures
 from hotloop.ops.shape import element, pack
-from hotloop.passes.sweep import SWEEP, Sweep
+from hotloop.passes.sweep import SWEEP, Sweep, with_operands
 
 Scalars = np.ndarray[Any, Any]  # of nodes, dtype object
 
@@ -78,9 +78,7 @@ def _sweep(node: Node, found: dict[int, Scalars]) -> Scalars:
     made: Sweep = node.attr
     streams = [_stream(arg, found[arg.id]) for arg in node.args[: len(made.streams)]]
     scalars = [found[arg.id].item() for arg in node.args[len(made.streams) :]]
-    changed = {old.id: new for old, new in zip(node.args[len(made.streams) :], scalars, strict=True) if old is not new}
-    (result,) = substitute([made.result], changed)
-    fresh = structure(SWEEP, (*streams, *scalars), Sweep(made.streams, result, made.count, made.width), node.dtype, node.shape)
+    fresh = with_operands(node, [*streams, *scalars])
     return _array([element(fresh, i) for i in range(made.lanes)], node.shape)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -35,8 +34,8 @@ from hotloop.ops.logic import to_float32
 def widen(outputs: Sequence[Node]) -> dict[Node, Node]:
     """Return for each node of a program the node that computes it in float64; outputs without float32 too.
 
-    A constant or initial value becomes the shortest decimal that rounds to its float32, so 0.1 is 0.1
-    again. Integers and bools stay what they are. States get cells of their own. Cost: linear.
+    Constants and initial values are what the user wrote, before they were rounded to float32. Integers
+    and bools stay what they are. States get cells of their own. Cost: linear.
     """
     states = [node for node in reachable(outputs) if node.op is STATE]
     nexts = [node.attr.next for node in states if node.attr.next is not None]
@@ -61,11 +60,11 @@ def _wide(dtype: DType) -> DType:
 def _widened(node: Node, fresh: dict[Node, Node]) -> Node:
     dtype = _wide(node.dtype)
     if node.op is CONST:
-        return node if dtype is node.dtype else constant(_decimal(node.attr.value), dtype, structural=node.attr.structural)
+        return node if dtype is node.dtype else constant(node.attr.exact, dtype, structural=node.attr.structural)
     if node.op is INPUT:
-        return node if dtype is node.dtype else input_node(_decimal(node.attr.init), dtype, node.attr.name)
+        return node if dtype is node.dtype else input_node(np.asarray(node.attr.exact), dtype, node.attr.name)
     if node.op is STATE:
-        return state_node(_decimal(node.attr.init), dtype, node.attr.name)
+        return state_node(np.asarray(node.attr.exact), dtype, node.attr.name)
     if node.op is PARAM:
         return node if dtype is node.dtype else param_node(dtype, node.shape)
     if node.op is LOOP:
@@ -89,11 +88,3 @@ def _widened_loop(loop: Node, fresh: dict[Node, Node]) -> Node:
     inits = [fresh[arg] for arg in loop.args[: len(params)]]
     return structure(LOOP, (*inits, *captures(made)), made, results[0].dtype, results[0].shape)
 
-
-def _decimal(value: bool | int | float | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return float32 numbers as the float64 that the same shortest decimals stand for; others as they are."""
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        return array
-    narrow = array.astype(np.float32)
-    return np.array([float(str(number)) for number in narrow.reshape(-1)], np.float64).reshape(array.shape)

@@ -1,1 +1,1 @@
-
+"""Stencil libraries: their format, and finding the one for a machine."""

@@ -43,7 +43,8 @@ def compare(outputs: list[Node], arch: str = "native") -> None:
         reference.run()
         for node in outputs:
             symbol, meaning = native.symbol(node), reference.symbol(node)
-            assert symbol is not None and meaning is not None
+            assert symbol is not None
+            assert meaning is not None
             assert_same_bits(native.view(symbol), reference.view(meaning))
 
 

@@ -569,7 +569,7 @@ static void put_call(State *s, int32_t at) {
 
 /* A register that stays with `value` until the loop ends, or -1 where too few would be left. */
 static int32_t pin(State *s, int32_t value, int calls) {
-    int cls = class_of(s, value), reserve = cls == VECTOR ? 6 : 3;
+    int cls = class_of(s, value), reserve = cls == VECTOR ? 6 : 4; /* what one instruction may need */
     uint32_t all = (1u << s->lib->count[cls]) - 1, usable = all & ~s->pinned[cls];
     if (__builtin_popcount(usable) <= reserve) return -1;
     uint32_t allowed = calls ? usable & (uint32_t)s->lib->saved[cls] : usable;

@@ -77,6 +77,20 @@ HL_SHORT double hl_op_select_f64(int32_t c, double x, double y) {
         return (type)((word)(type)inside | (over & ((word)low - 1))); \
     }
 
+/* Two float32 side by side in a double, and each of them again. */
+HL_SHORT double hl_op_pair_f32(float low, float high) {
+    hl_four_f32 both = {low, high};
+    return ((hl_two_f64)both)[0];
+}
+HL_SHORT float hl_op_low_f64(double pair) {
+    hl_two_f64 both = {pair};
+    return ((hl_four_f32)both)[0];
+}
+HL_SHORT float hl_op_high_f64(double pair) {
+    hl_two_f64 both = {pair};
+    return ((hl_four_f32)both)[1];
+}
+
 #define HL_INT_SHORTS(s, type, word, bits, low) \
     HL_SHORT type hl_op_abs_##s(type x) { return x < 0 ? (type)(0 - (word)x) : x; } \
     /* The hardware traps on division by zero and on low / -1; we give 0 and wrap. */ \

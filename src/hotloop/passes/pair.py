@@ -1,0 +1,30 @@
+"""Pass `pair`: sine and cosine of the same float32 become one call, which reduces the angle once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hotloop.dtypes import float32
+from hotloop.ir.graph import Node, apply
+from hotloop.ir.loop import rebuild
+from hotloop.ir.rewrite import rewrite, walk
+from hotloop.ops.elementary import cos, high, low, sin, sincos
+from hotloop.passes.sweep import SWEEP, with_operands
+
+
+def pair(outputs: Sequence[Node]) -> list[Node]:
+    """Return `outputs` with pairs of sin(x) and cos(x) computed together; the bits stay."""
+    angles = {op: {node.args[0].id for node in walk(outputs) if node.op is op and node.dtype is float32} for op in (sin, cos)}
+    shared = angles[sin] & angles[cos]
+    if not shared:
+        return list(outputs)
+    halves = {sin: low, cos: high}
+
+    def visit(node: Node, args: Sequence[Node]) -> Node:
+        if node.op in halves and node.args[0].id in shared:
+            return apply(halves[node.op], apply(sincos, args[0]))
+        if tuple(args) == node.args:
+            return node
+        return with_operands(node, args) if node.op is SWEEP else rebuild(node, args)
+
+    return rewrite(outputs, visit)
