@@ -114,7 +114,8 @@ def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int])
     go = f"__attribute__((musttail)) return {{}}({passed});"
     if spec.branch:
         body = f"if (__builtin_expect(!!({body}), 0)) {go.format('TARGET')}"
-    return f"__attribute__(({target.convention})) void {symbol}({_parameters(target, kind)}) {{ {strict}{unset}{body} {go.format(jump)} }}\n"
+    head = f"__attribute__(({target.convention})) void {symbol}({_parameters(target, kind)})"
+    return f"{head} {{ {strict}{unset}{body} {go.format(jump)} }}\n"
 
 
 def _names(target: Target) -> list[str]:

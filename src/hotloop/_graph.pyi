@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from types import CodeType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from hotloop.dtypes import DType
 from hotloop.frontend.scalar import value
@@ -13,7 +13,7 @@ PLAIN: int
 STATEFUL: int
 EXTRA: int
 
-_Other = "Node | bool | int | float"
+_Other: TypeAlias = "Node | bool | int | float"
 
 class Node:
     @property
@@ -112,3 +112,15 @@ def set_operator(name: str, op: Op, /) -> None: ...
 def set_value_type(type: type, operand: Callable[[Any], Any], /) -> None: ...
 def set_array_operator(function: Callable[[Op, Any, Any], Any], /) -> None: ...
 def table_count() -> int: ...
+
+class Numbers:
+    def get(self, key: int, /) -> int | None: ...
+    def __getitem__(self, key: int, /) -> int: ...
+    def __setitem__(self, key: int, value: int, /) -> None: ...
+    def __contains__(self, key: int, /) -> bool: ...
+
+def encode(
+    nodes: list[Node], builder: object, number: Numbers, home: Numbers, stores: dict[int, list[int]], rows: dict[tuple[Op, DType], int],
+    dtypes: dict[DType, int], code: array[int], values: array[int], listed: list[Node], /,
+) -> None: ...
+def postorder(outputs: Sequence[Node], /) -> list[Node]: ...

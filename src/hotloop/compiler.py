@@ -116,7 +116,9 @@ class Compiled:
         if count == 0:
             return np.empty(symbol.shape, symbol.dtype.numpy)
         assert self.program is not None
-        return np.frombuffer(self.program, symbol.dtype.numpy, count, symbol.offset).reshape(symbol.shape)
+        memory: Any = self.program  # a buffer, which NumPy's stubs know by a list of classes only
+        found: np.ndarray[Any, Any] = np.frombuffer(memory, symbol.dtype.numpy, count, symbol.offset)
+        return found.reshape(symbol.shape)
 
     def run_many(self, count: int) -> None:
         """Run `count` times with no Python in between."""

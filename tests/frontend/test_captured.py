@@ -38,7 +38,7 @@ def test_cells_and_globals_are_found_through_helpers():
     captured.token()
     held = {name or "cell": value for _, name, value in captured.guards()}
     assert held["LIMIT"] == 1.5
-    assert sorted(str(value) for value in captured.values if value == inner or value == LIMIT) == ["1.5", "3"]
+    assert sorted(str(value) for value in captured.values if value in (inner, LIMIT)) == ["1.5", "3"]
     assert "math" not in held
     assert "np" not in held
     assert "UNUSED" not in held
@@ -93,7 +93,9 @@ def test_a_guard_that_holds_lets_the_program_run(function):
     assert function.guards == ()
 
 
-@pytest.mark.parametrize("guards", [None, [], 5, (1,), ((1, 2),), ((1, 2, 3),), (({}, 5, 1),), (({}, "a"),), ("abc",), ((None, None, None),)])
+@pytest.mark.parametrize(
+    "guards", [None, [], 5, (1,), ((1, 2),), ((1, 2, 3),), (({}, 5, 1),), (({}, "a"),), ("abc",), ((None, None, None),)]
+)
 def test_guards_of_another_form_are_refused(function, guards):
     with pytest.raises(TypeError, match="guards must be a tuple of"):
         function.guards = guards

@@ -1,5 +1,6 @@
 """jit: the same results as the plain function, specialisation, captured values, errors."""
 
+import contextlib
 import dataclasses
 import enum
 import functools
@@ -206,9 +207,9 @@ def test_arrays_keep_their_type_and_are_new(dtype):
 
 def test_arrays_of_any_layout_are_taken():
     total = hl.jit(lambda a: a[0] * 10 + a[1])
-    for given in (np.array([1.0, 2.0, 3.0])[::2], np.array([1, 3], ">i4"), np.array([1, 3], np.int8), np.array([1, 3], np.float16),
+    for array in (np.array([1.0, 2.0, 3.0])[::2], np.array([1, 3], ">i4"), np.array([1, 3], np.int8), np.array([1, 3], np.float16),
                   np.array([[1, 0], [3, 0]])[:, 0], np.asfortranarray([1, 3])):  # fmt: skip
-        assert total(given) == 13
+        assert total(array) == 13
     assert hl.jit(lambda a: a + 1)(np.array(41)) == 42
     assert hl.jit(lambda a: a * 2)(np.zeros((0,))).shape == (0,)
 
@@ -219,7 +220,15 @@ def test_keywords_and_defaults_are_those_of_the_function():
         return a + 10 * b + 100 * sum(rest) + 1000 * c + 10000 * more.get("d", 0)
 
     plain = inspect.unwrap(f)
-    calls = [((1,), {}), ((1, 5), {}), ((1,), {"b": 6}), ((), {"b": 7, "a": 8}), ((1, 2, 3, 4), {}), ((1,), {"c": 9}), ((1,), {"d": 1, "c": 2})]
+    calls = [
+        ((1,), {}),
+        ((1, 5), {}),
+        ((1,), {"b": 6}),
+        ((), {"b": 7, "a": 8}),
+        ((1, 2, 3, 4), {}),
+        ((1,), {"c": 9}),
+        ((1,), {"d": 1, "c": 2}),
+    ]
     for _ in range(2):
         for args, kwargs in calls:
             same(f(*args, **kwargs), plain(*args, **kwargs))
@@ -300,7 +309,9 @@ def test_quaternions_come_back_as_arrays():
     np.testing.assert_array_equal(got, [2.0, 0.0, 0.0, 1.0])
 
 
-@pytest.mark.parametrize(("make", "kind"), [(lambda x: {x * 2}, "set"), (lambda x: (i for i in [x]), "generator"), (lambda x: object(), "object")])
+@pytest.mark.parametrize(
+    ("make", "kind"), [(lambda x: {x * 2}, "set"), (lambda x: (i for i in [x]), "generator"), (lambda x: object(), "object")]
+)
 def test_results_that_cannot_be_returned_are_named(make, kind):
     with pytest.raises(hl.TraceError, match=rf"result\['a'\]\[1\] is of type {kind}, which a jitted function cannot return"):
         hl.jit(lambda x: {"a": [1, make(x)]})(1.0)
@@ -349,7 +360,7 @@ def test_wrong_static_arguments_are_explained():
         hl.jit(lambda x: x, static="n")
     with pytest.raises(hl.TraceError, match=r"static=3 is no argument"):
         hl.jit(lambda x: x, static=3)
-    with pytest.raises(hl.TraceError, match="the static argument n is of type list, which has no hash. Use a tuple"):
+    with pytest.raises(hl.TraceError, match=r"the static argument n is of type list, which has no hash\. Use a tuple"):
         hl.jit(lambda x, n: x, static="n")(1.0, [])
 
 
@@ -361,7 +372,9 @@ def test_subclasses_of_numbers_are_numbers():
     assert hl.jit(lambda x: x + 1)(Colour.RED) == 4
 
 
-@pytest.mark.parametrize("argument", ["text", b"b", object(), {1, 2}, 1j, len, Ellipsis, np.array(["a"]), np.array([None]), np.complex64(1), range(3)])
+@pytest.mark.parametrize(
+    "argument", ["text", b"b", object(), {1, 2}, 1j, len, Ellipsis, np.array(["a"]), np.array([None]), np.complex64(1), range(3)]
+)
 def test_arguments_that_cannot_be_traced_are_named_with_the_cure(argument):
     f = hl.jit(lambda x, data: x)
     with pytest.raises(hl.TraceError, match=r"test_jit.py:\d+: argument data(\[0\])? (is of type|has elements of type) "):
@@ -386,7 +399,7 @@ def test_ints_beyond_int64_are_refused_by_name(argument):
 def test_not_functions_are_refused():
     with pytest.raises(hl.TraceError, match="jit takes a function, not int 5"):
         hl.jit(5)
-    with pytest.raises(hl.TraceError, match="Put @classmethod above @hl.jit"):
+    with pytest.raises(hl.TraceError, match=r"Put @classmethod above @hl\.jit"):
         hl.jit(classmethod(lambda cls: 1))
     with pytest.raises(hl.TraceError, match="is a generator or coroutine"):
 
@@ -457,8 +470,10 @@ def test_changed_globals_and_closures_are_seen():
     global SCALE
     offset = 1.0
 
-    def helper(x):
+    def scaled(x):
         return x * SCALE
+
+    helper = scaled
 
     @hl.jit
     def f(x):
@@ -475,10 +490,8 @@ def test_changed_globals_and_closures_are_seen():
     SCALE = 2.0
     assert f(3.0) == 11.0
 
-    def helper(x):
-        return x
-
-    assert f(3.0) == 8.0
+    helper = abs
+    assert f(-3.0) == 8.0
 
 
 def test_a_changed_helper_that_is_jitted_is_seen():
@@ -551,7 +564,15 @@ def test_branches_on_traced_values_name_line_and_cures():
 
 @pytest.mark.parametrize(
     "function",
-    [lambda x: math.sin(x), lambda x: [1, 2][x], lambda x: list(range(x)), lambda x: int(x), lambda x: x and 1, lambda x: max(x, 1), lambda x: x in [1]],
+    [
+        lambda x: math.sin(x),
+        lambda x: [1, 2][x],
+        lambda x: list(range(x)),
+        lambda x: int(x),
+        lambda x: x and 1,
+        lambda x: max(x, 1),
+        lambda x: x in [1],
+    ],
 )
 def test_python_functions_that_need_a_number_say_so(function):
     with pytest.raises(hl.TruthError, match=r"test_jit.py:\d+: "):
@@ -592,7 +613,7 @@ def test_errors_of_the_function_come_out_and_leave_it_usable():
 
 
 def test_constants_divided_by_zero_name_the_line():
-    with pytest.raises(ZeroDivisionError, match="division by zero|divided by zero"):
+    with pytest.raises(ZeroDivisionError, match=r"test_jit.py:\d+: the constant 1.0 is divided by zero"):
         hl.jit(lambda x: x + hl.vector([1.0])[0] / 0)(1.0)
 
 
@@ -653,17 +674,22 @@ def test_the_reference_gives_the_same(monkeypatch):
 
 garbage = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.complex_numbers()
-    | st.sampled_from([object(), len, {1, 2}, np.zeros(2), np.zeros((2, 2), np.int8), np.array(["x"]), np.float32(1), 10**30, np.zeros((1,) * 8), hl.value(1.0)]),
+    | st.sampled_from([object(), len, {1, 2}, np.zeros(2), np.zeros((2, 2), np.int8), np.array(["x"]), np.float32(1), 10**30,
+                       np.zeros((1,) * 8), hl.value(1.0)]),
     lambda inner: st.lists(inner, max_size=4) | st.tuples(inner) | st.dictionaries(st.text(max_size=1), inner, max_size=2),
     max_leaves=6,
 )  # fmt: skip
-FUZZED = [hl.jit(lambda *a, **k: (a, k)), hl.jit(lambda a, b=1: a + b), hl.jit(lambda a: a), hl.jit(lambda a, b: b, static="a"), hl.jit(lambda a: a[0])]
+FUZZED = [
+    hl.jit(lambda *a, **k: (a, k)),
+    hl.jit(lambda a, b=1: a + b),
+    hl.jit(lambda a: a),
+    hl.jit(lambda a, b: b, static="a"),
+    hl.jit(lambda a: a[0]),
+]
 
 
 @settings(max_examples=200)
 @given(st.sampled_from(FUZZED), st.lists(garbage, max_size=3), st.dictionaries(st.sampled_from(["a", "b", "c"]), garbage, max_size=2))
 def test_garbage_raises_and_never_kills(function, args, kwargs):
-    try:
+    with contextlib.suppress(hl.HotloopError, TypeError, ValueError, IndexError, KeyError):
         function(*args, **kwargs)
-    except (hl.HotloopError, TypeError, ValueError, IndexError, KeyError):
-        pass

@@ -21,7 +21,7 @@ def test_operators_work_element_by_element():
     assert r + r == [6, 8]
     assert r * 2 == [6, 8]
     assert 2 * r == [6, 8]
-    assert [1, 1] + r == [4, 5]
+    assert [1, 1] + r == [4, 5]  # noqa: RUF005 - a sum
     assert r - 1 == [2, 3]
     assert 1 / r == [1 / 3, 0.25]
     assert -r == [-3, -4]

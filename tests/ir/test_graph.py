@@ -100,7 +100,15 @@ def test_all_nans_are_one_constant() -> None:
 
 def test_constants_round_to_their_type() -> None:
     assert constant(0.1, float32).attr.value == float(np.float32(0.1))
-    assert constant(0.1, float32) is constant(np.float32(0.1), float32)
+    assert constant(np.float32(0.1)).attr.value == float(np.float32(0.1))
+
+
+def test_constants_remember_what_was_written() -> None:
+    assert constant(0.1, float32).attr.exact == 0.1
+    assert constant(0.1, float32) is constant(0.1, float32)
+    assert constant(0.1, float32) is not constant(np.float32(0.1), float32)  # Target(float="float64") tells them apart
+    np.testing.assert_array_equal(constant(np.array([0.1, 1.0]), float32).attr.exact, [0.1, 1.0])
+    assert constant(np.array([0.5, 1.0]), float32) is constant(np.array([0.5, 1.0], np.float32))
 
 
 def test_constant_arrays_compare_by_bytes_and_are_read_only() -> None:

@@ -20,7 +20,7 @@ from hotloop.ir.graph import Node, apply, constant, exact_numbers, input_node
 from hotloop.ir.op import REGISTRY, Op, Types
 from hotloop.ir.reference import run
 
-ROWS = [row for row in REGISTRY.values() if row.types.overloads and row.lower is None]
+ROWS = [row for row in REGISTRY.values() if row.types.overloads and row.lower is None and not row.internal]
 OVERLOADS = [
     pytest.param(row, types, id=f"{row.name}-{'-'.join(t.short for t in types)}") for row in ROWS for types, _ in row.types.overloads
 ]

@@ -495,6 +495,279 @@ done:
     return list;
 }
 
+/* --------------------------------------------------------------------------------- linearizing
+ * The inner loop of `passes/linearize.py`, and the map it needs: id of a node -> number. */
+
+typedef struct {
+    PyObject_HEAD
+    int64_t (*slots)[2]; /* key + 1, value; key + 1 == 0 is free */
+    size_t size, used;
+} Numbers;
+
+static int64_t *numbers_find(const Numbers *self, int64_t key) {
+    size_t at = (size_t)mix(0, (uint64_t)key) >> 7;
+    for (at &= self->size - 1; self->slots[at][0]; at = (at + 1) & (self->size - 1))
+        if (self->slots[at][0] == key + 1) return &self->slots[at][1];
+    return NULL;
+}
+
+static int numbers_set(Numbers *self, int64_t key, int64_t value) {
+    if ((self->used + 1) * 2 > self->size) {
+        Numbers old = *self;
+        self->size = old.size ? old.size * 4 : 256;
+        self->slots = PyMem_Calloc(self->size, sizeof *self->slots);
+        if (!self->slots) {
+            *self = old;
+            PyErr_NoMemory();
+            return -1;
+        }
+        self->used = 0;
+        for (size_t i = 0; i < old.size; i++)
+            if (old.slots[i][0] && numbers_set(self, old.slots[i][0] - 1, old.slots[i][1]) < 0) return -1;
+        PyMem_Free(old.slots);
+    }
+    int64_t *found = numbers_find(self, key);
+    if (found) {
+        *found = value;
+        return 0;
+    }
+    size_t at = (size_t)mix(0, (uint64_t)key) >> 7;
+    for (at &= self->size - 1; self->slots[at][0]; at = (at + 1) & (self->size - 1)) continue;
+    self->slots[at][0] = key + 1;
+    self->slots[at][1] = value;
+    self->used++;
+    return 0;
+}
+
+static void numbers_dealloc(PyObject *object) {
+    PyMem_Free(((Numbers *)object)->slots);
+    Py_TYPE(object)->tp_free(object);
+}
+
+static PyObject *numbers_get(PyObject *object, PyObject *key) {
+    long long wanted = PyLong_AsLongLong(key);
+    if (wanted == -1 && PyErr_Occurred()) return NULL;
+    int64_t *found = ((Numbers *)object)->size ? numbers_find((Numbers *)object, wanted) : NULL;
+    if (!found) Py_RETURN_NONE;
+    return PyLong_FromLongLong(*found);
+}
+
+static PyObject *numbers_subscript(PyObject *object, PyObject *key) {
+    PyObject *found = numbers_get(object, key);
+    if (found == Py_None) {
+        Py_DECREF(found);
+        PyErr_SetObject(PyExc_KeyError, key);
+        return NULL;
+    }
+    return found;
+}
+
+static int numbers_store(PyObject *object, PyObject *key, PyObject *value) {
+    if (!value) {
+        PyErr_SetString(PyExc_TypeError, "numbers are not deleted");
+        return -1;
+    }
+    long long wanted = PyLong_AsLongLong(key), number = PyLong_AsLongLong(value);
+    if ((wanted == -1 || number == -1) && PyErr_Occurred()) return -1;
+    return numbers_set((Numbers *)object, wanted, number);
+}
+
+static int numbers_contains(PyObject *object, PyObject *key) {
+    PyObject *found = numbers_get(object, key);
+    if (!found) return -1;
+    Py_DECREF(found);
+    return found != Py_None;
+}
+
+static PyMethodDef numbers_methods[] = {
+    {"get", numbers_get, METH_O, "get(id) -> number or None"},
+    {NULL, NULL, 0, NULL},
+};
+static PyMappingMethods numbers_mapping = {.mp_subscript = numbers_subscript, .mp_ass_subscript = numbers_store};
+static PySequenceMethods numbers_sequence = {.sq_contains = numbers_contains};
+static PyTypeObject Numbers_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "hotloop._graph.Numbers",
+    .tp_doc = "A map from ids of nodes to numbers.",
+    .tp_basicsize = sizeof(Numbers),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_dealloc = numbers_dealloc,
+    .tp_methods = numbers_methods,
+    .tp_as_mapping = &numbers_mapping,
+    .tp_as_sequence = &numbers_sequence,
+};
+
+typedef struct {
+    PyObject *code, *values; /* array('i'); six and three numbers an entry */
+    int32_t pending_code[6 * 256], pending_values[3 * 256];
+    int pending;
+    Py_ssize_t count; /* values in the array, pending ones aside */
+} Output;
+
+static int flush(Output *out) {
+    if (out->pending) {
+        PyObject *a = PyObject_CallMethod(out->code, "frombytes", "y#", (char *)out->pending_code, (Py_ssize_t)(24 * out->pending));
+        PyObject *b =
+            a ? PyObject_CallMethod(out->values, "frombytes", "y#", (char *)out->pending_values, (Py_ssize_t)(12 * out->pending)) : NULL;
+        Py_XDECREF(a);
+        Py_XDECREF(b);
+        if (!b) return -1;
+        out->pending = 0;
+    }
+    Py_ssize_t length = PyObject_Length(out->values);
+    out->count = length / 3;
+    return length < 0 ? -1 : 0;
+}
+
+/* Return the number in a dict under a key, or -1 if there is none, or -2 with an error set. */
+static long number_in(PyObject *dict, PyObject *key) {
+    PyObject *found = PyDict_GetItemWithError(dict, key);
+    if (!found) return PyErr_Occurred() ? -2 : -1;
+    return PyLong_AsLong(found);
+}
+
+typedef struct {
+    PyObject *op, *dtype;
+    long row;
+} RowCache;
+
+static long row_of(RowCache *cache, PyObject *rows, PyObject *op, PyObject *dtype) {
+    RowCache *entry = &cache[mix((uintptr_t)op, (uintptr_t)dtype) >> 32 & 63];
+    if (entry->op != op || entry->dtype != dtype) {
+        PyObject *key = PyTuple_Pack(2, op, dtype);
+        if (!key) return -2;
+        *entry = (RowCache){op, dtype, number_in(rows, key)};
+        Py_DECREF(key);
+    }
+    return entry->row;
+}
+
+/* encode(nodes, builder, number, home, stores, rows, dtypes, code, values, listed): append an instruction for
+ * each node that a target writes; builder._load, _add_special and _add_stores_of see to the others. */
+static PyObject *encode(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *nodes, *builder, *stores, *rows, *dtypes, *listed;
+    Numbers *number, *home;
+    Output out = {.pending = 0};
+    if (!PyArg_ParseTuple(arguments, "O!OO!O!O!O!O!OOO!", &PyList_Type, &nodes, &builder, &Numbers_Type, &number, &Numbers_Type,
+                          &home, &PyDict_Type, &stores, &PyDict_Type, &rows, &PyDict_Type, &dtypes, &out.code, &out.values,
+                          &PyList_Type, &listed))
+        return NULL;
+    RowCache cache[64] = {{NULL, NULL, 0}}, kinds[64] = {{NULL, NULL, 0}};
+    if (flush(&out) < 0) return NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(nodes); i++) {
+        Node *node = (Node *)PyList_GET_ITEM(nodes, i);
+        if (Py_TYPE(node) != &Node_Type) {
+            PyErr_SetString(PyExc_TypeError, "expected nodes");
+            return NULL;
+        }
+        Py_ssize_t count = Py_SIZE(node);
+        if (count == 0) continue; /* constants and cells enter when they are used */
+        long row = count <= 3 ? row_of(cache, rows, node->op, node->args[count - 1]->dtype) : -1;
+        if (row == -2 || (out.pending == 256 && flush(&out) < 0)) return NULL;
+        if (row < 0) {
+            if (flush(&out) < 0) return NULL;
+            PyObject *done = PyObject_CallMethod(builder, "_add_special", "O", node);
+            if (!done) return NULL;
+            Py_DECREF(done);
+            if (flush(&out) < 0) return NULL;
+            continue;
+        }
+        int32_t uses[3] = {-1, -1, -1};
+        for (Py_ssize_t k = 0; k < count; k++) {
+            int64_t *found = number->size ? numbers_find(number, node->args[k]->id) : NULL;
+            if (found) {
+                uses[k] = (int32_t)*found;
+                continue;
+            }
+            if (flush(&out) < 0) return NULL;
+            PyObject *loaded = PyObject_CallMethod(builder, "_load", "O", node->args[k]);
+            if (!loaded) return NULL;
+            uses[k] = (int32_t)PyLong_AsLong(loaded);
+            Py_DECREF(loaded);
+            if (PyErr_Occurred() || flush(&out) < 0) return NULL;
+        }
+        RowCache *kind = &kinds[(uintptr_t)node->dtype >> 4 & 63];
+        if (kind->dtype != node->dtype) {
+            *kind = (RowCache){NULL, node->dtype, number_in(dtypes, node->dtype)};
+            if (kind->row < 0) {
+                if (!PyErr_Occurred()) PyErr_SetString(PyExc_AssertionError, "no number for a dtype");
+                return NULL;
+            }
+        }
+        int32_t value = (int32_t)(out.count + out.pending);
+        int64_t *place = home->size ? numbers_find(home, node->id) : NULL;
+        int32_t *words = &out.pending_code[6 * out.pending], *facts = &out.pending_values[3 * out.pending];
+        words[0] = (int32_t)row, words[1] = value, words[5] = 0;
+        memcpy(words + 2, uses, sizeof uses);
+        facts[0] = (int32_t)kind->row, facts[1] = place ? (int32_t)*place : -1, facts[2] = place ? 2 : 0; /* 2: OUTPUT */
+        out.pending++;
+        if (numbers_set(number, node->id, value) < 0 || PyList_Append(listed, (PyObject *)node) < 0) return NULL;
+        if (PyDict_GET_SIZE(stores)) {
+            PyObject *key = PyLong_FromLongLong(node->id);
+            int has = key ? PyDict_Contains(stores, key) : -1;
+            Py_XDECREF(key);
+            if (has < 0) return NULL;
+            if (has) {
+                if (flush(&out) < 0) return NULL;
+                PyObject *done = PyObject_CallMethod(builder, "_add_stores_of", "O", node);
+                if (!done) return NULL;
+                Py_DECREF(done);
+                if (flush(&out) < 0) return NULL;
+            }
+        }
+    }
+    if (flush(&out) < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* postorder(outputs): all nodes that outputs need, each right before its first user; no bodies of loops. */
+static PyObject *postorder(PyObject *module, PyObject *outputs) {
+    (void)module;
+    PyObject *ends = PySequence_Fast(outputs, "expected a sequence of nodes");
+    PyObject *list = ends ? PyList_New(0) : NULL;
+    Stack stack = {NULL, 0, 0};
+    uint64_t *progress = NULL; /* next operand of each node on the stack */
+    size_t room = 0;
+    walk++;
+    for (Py_ssize_t e = 0; list && e < PySequence_Fast_GET_SIZE(ends); e++) {
+        if (push(&stack, PySequence_Fast_GET_ITEM(ends, e)) < 0) goto failed;
+        while (stack.count) {
+            if (room < stack.capacity) {
+                uint64_t *more = PyMem_Realloc(progress, stack.capacity * sizeof *progress);
+                if (!more) {
+                    PyErr_NoMemory();
+                    goto failed;
+                }
+                for (size_t i = room; i < stack.capacity; i++) more[i] = 0;
+                progress = more;
+                room = stack.capacity;
+            }
+            size_t top = stack.count - 1;
+            Node *node = stack.items[top];
+            if ((Py_ssize_t)progress[top] < Py_SIZE(node)) {
+                Node *arg = node->args[progress[top]++];
+                if (push(&stack, (PyObject *)arg) < 0) goto failed;
+                if (stack.count - 1 > top && stack.count - 1 < room) progress[stack.count - 1] = 0;
+                continue;
+            }
+            progress[top] = 0;
+            stack.count--;
+            if (PyList_Append(list, (PyObject *)node) < 0) goto failed;
+        }
+    }
+    PyMem_Free(stack.items);
+    PyMem_Free(progress);
+    Py_XDECREF(ends);
+    return list;
+failed:
+    PyMem_Free(stack.items);
+    PyMem_Free(progress);
+    Py_XDECREF(ends);
+    Py_XDECREF(list);
+    return NULL;
+}
+
 /* ---------------------------------------------------------------------------------- scalars */
 
 static PyTypeObject *value_type; /* the public subclass of Scalar */
@@ -786,6 +1059,9 @@ static PyMethodDef methods[] = {
     {"set_operator", set_operator, METH_VARARGS, "set_operator(name, op)"},
     {"set_value_type", set_value_type, METH_VARARGS, "set_value_type(type, operand)"},
     {"set_array_operator", set_array_operator, METH_O, "set_array_operator(function of op, a, b)"},
+    {"encode", encode, METH_VARARGS,
+     "encode(nodes, builder, number, home, stores, rows, dtypes, code, values, listed): append instructions"},
+    {"postorder", postorder, METH_O, "postorder(outputs) -> list of nodes, each right before its first user"},
     {"table_count", table_count, METH_NOARGS, "Number of living nodes."},
     {NULL, NULL, 0, NULL},
 };
@@ -800,10 +1076,11 @@ PyMODINIT_FUNC PyInit__graph(void) {
     literals = PyDict_New();
     empty_shape = PyTuple_New(0);
     if (!literals || !empty_shape || table_resize() < 0) return NULL;
-    if (PyType_Ready(&Node_Type) < 0 || PyType_Ready(&Scalar_Type) < 0) return NULL;
+    if (PyType_Ready(&Node_Type) < 0 || PyType_Ready(&Numbers_Type) < 0 || PyType_Ready(&Scalar_Type) < 0) return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (PyModule_AddObjectRef(module, "Node", (PyObject *)&Node_Type) < 0 ||
+        PyModule_AddObjectRef(module, "Numbers", (PyObject *)&Numbers_Type) < 0 ||
         PyModule_AddObjectRef(module, "Scalar", (PyObject *)&Scalar_Type) < 0)
         return NULL;
     PyModule_AddIntConstant(module, "CONSTANT", CONSTANT);

@@ -200,7 +200,7 @@ def source_line(node: Node) -> str:
 
 def user_line() -> str:
     """Return "file.py:12" for the line of the user's program that is running now."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # noqa: SLF001 - what `inspect.currentframe` calls, without its import
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

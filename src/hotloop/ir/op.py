@@ -156,6 +156,7 @@ class Op:
     operator  Python's special method name without underscores ("add"), for Node and value
     commutative  operands may be swapped without changing a bit
     divides   the second operand is a divisor: a constant zero over a constant is refused
+    internal  made by passes only; its values may be no numbers (bits of a pair)
     public    exported as hotloop.<name> and as a method of value
     domain    what tests sample for each operand, beside special values
     ulp       allowed distance from `numpy` on any target, per float32 and float64
@@ -179,6 +180,7 @@ class Op:
     operator: str | None = None
     commutative: bool = False
     divides: bool = False
+    internal: bool = False
     public: bool = False
     domain: tuple[tuple[float, float], ...] = ()
     ulp: tuple[float, float] = (0.0, 0.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from functools import cache
 
 from hotloop.dtypes import COMPUTE, FLOATS, DType
 from hotloop.image import Symbol
@@ -38,6 +39,7 @@ def wide_name(op: Op, dtype: DType) -> str:
     return ".".join([op.name, *[f"{dtype.short}w"] * op.arity])
 
 
+@cache
 def overload_numbers() -> dict[tuple[Op, DType], int]:
     """Return the number of each overload by its row and the type of its last operand."""
     numbers = overloads()

@@ -32,9 +32,12 @@ def _row(name: str, numpy: Any, vjp: Any, doc: str, arity: int = 1, **fields: An
 
 def _pow(x: Node, y: Node) -> Node | None:
     """Small whole exponents multiply, as the power operator of a Python program would."""
-    for exponent, build in ((0, lambda: constant(1.0, x.dtype)), (1, lambda: x), (2, lambda: x * x)):
-        if equals(y, exponent):
-            return build() if not (exponent == 0 and x.shape) else None
+    if equals(y, 0):
+        return None if x.shape else constant(1.0, x.dtype)
+    if equals(y, 1):
+        return x
+    if equals(y, 2):
+        return x * x
     return call("div", 1.0, x) if equals(y, -1) else None
 
 
@@ -131,8 +134,14 @@ def _only(operand: DType, result: DType) -> TypeRule:
 
 
 sincos: Op = Op(
-    "sincos", _only(float32, float64), _sincos, c="hl_op_pair_f32(hl_sin_f32({x}), hl_cos_f32({x}))",
+    "sincos", _only(float32, float64), _sincos, c="hl_op_pair_f32(hl_sin_f32({x}), hl_cos_f32({x}))", internal=True,
     doc="Sine and cosine of a float32, side by side in the 64 bits of a float64.",
 )
-low: Op = Op("low", _only(float64, float32), lambda x: _half(x, 0), c="hl_op_low_f64({x})", doc="The first float32 of a pair.")
-high: Op = Op("high", _only(float64, float32), lambda x: _half(x, 1), c="hl_op_high_f64({x})", doc="The second float32 of a pair.")
+low: Op = Op(
+    "low", _only(float64, float32), lambda x: _half(x, 0), c="hl_op_low_f64({x})", internal=True,
+    doc="The first float32 of a pair.",
+)
+high: Op = Op(
+    "high", _only(float64, float32), lambda x: _half(x, 1), c="hl_op_high_f64({x})", internal=True,
+    doc="The second float32 of a pair.",
+)

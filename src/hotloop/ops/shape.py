@@ -47,7 +47,7 @@ class Index:
 # ----------------------------------------------------------------------------------- the meanings
 
 
-def fold_halves(x: Array, combine: Callable[[Array, Array], Array]) -> Array:
+def fold_halves(x: Array, combine: Callable[[Array, Array], Array]) -> Any:  # Any: one element, or an array of them
     """Reduce axis 0 in the one fixed order of hotloop: LANES partial results, then halves.
 
     Element i goes to partial result i mod LANES, in ascending order; then the upper half of the

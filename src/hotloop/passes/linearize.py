@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hotloop._graph import Numbers, encode
 from hotloop.dtypes import DType, int32, int64
 from hotloop.image import Symbol
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
@@ -100,8 +101,8 @@ class _Builder:
         self.values: array[int] = array("i")
         self.loops: array[int] = array("i")
         self.carries: array[int] = array("i")
-        self.number: dict[int, int] = {}  # node id -> value
-        self.home: dict[int, int] = {}  # node id -> place of an output that is stored as it is computed
+        self.number = Numbers()  # node id -> value
+        self.home = Numbers()  # node id -> place of an output that is stored as it is computed
         self.stores: dict[int, list[int]] = {}  # node id -> further places
         self.early: list[tuple[Node, int]] = []  # outputs that are in memory already: copied first
         self.listed: list[Node] = []
@@ -175,29 +176,9 @@ class _Builder:
         return base + int(node.attr["index"].flat) * node.dtype.size
 
     def _add(self, nodes: Sequence[Node]) -> None:
-        number, home, values, extend, numbers = self.number, self.home, self.values, self.code.extend, _NUMBERS or _fill()
-        for node in nodes:
-            args = node.args
-            if not args:
-                continue  # constants and cells enter when they are used
-            row = numbers.get((node.op, args[-1].dtype))
-            if row is None:
-                self._add_special(node)
-                continue
-            uses = [-1, -1, -1]
-            for k, arg in enumerate(args):
-                found = number.get(arg.id)
-                uses[k] = self._load(arg) if found is None else found
-            key = node.id
-            number[key] = value = len(values) // 3
-            if key in home:
-                values.extend((DTYPE_NUMBER[node.dtype], home[key], OUTPUT))
-            else:
-                values.extend((DTYPE_NUMBER[node.dtype], -1, 0))
-            extend((row, value, *uses, 0))
-            self.listed.append(node)
-            if key in self.stores:
-                self._add_stores_of(node)
+        """Append the instructions of nodes in this order; the loop itself is in C (graph.c)."""
+        tables = self.number, self.home, self.stores, overload_numbers(), DTYPE_NUMBER
+        encode(list(nodes), self, *tables, self.code, self.values, self.listed)
 
     def _add_stores_of(self, node: Node) -> None:
         for offset in self.stores.get(node.id, ()):
@@ -418,13 +399,3 @@ def _in_memory(node: Node) -> bool:
 @cache
 def _names() -> dict[str, int]:
     return overloads()
-
-
-_NUMBERS: dict[tuple[Op, DType], int] = {}
-
-
-def _fill() -> dict[tuple[Op, DType], int]:
-    _NUMBERS.update(overload_numbers())
-    return _NUMBERS
-
-

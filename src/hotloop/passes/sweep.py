@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def _sum(x: Node, y: Node | None, dtype: DType, vector_bytes: int) -> Node | Non
     return total
 
 
-def _add(x: np.ndarray, y: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _add(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     out = np.empty(len(x), object)
     out[:] = [call("add", a, b) for a, b in zip(x, y, strict=True)]
     return out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -23,20 +22,19 @@ STACK = 512
 
 
 @cache
-def _tables(target: str) -> Any:  # Any: _emit.Library
+def _tables(target: str) -> _emit.Library:
     """Return the library of a target as the emitter takes it: overloads first, in Program's numbering."""
     found: Library = library(target)
     rows = [*overloads(), *_BASICS]
     order = found.overloads[[found.names[name] for name in rows]]
     basics = [*range(len(rows) - len(_BASICS), len(rows)), found.meta["enter"]]
-    words = [found.stencils, found.variants, found.fields, found.xors, found.patches, found.items, order]
-    extra = [np.array(found.meta["classes"], np.int32), np.array(basics, np.int32)]
     return _emit.Library(
-        *[np.ascontiguousarray(table, np.int32) for table in [*words, *extra]],
+        found.stencils, found.variants, found.fields, found.xors, found.patches, found.items,
+        np.ascontiguousarray(order, np.int32), np.array(found.meta["classes"], np.int32), np.array(basics, np.int32),
         found.code,
         (found.meta["vectors"], found.meta["integers"]),
         (found.meta["saved_vectors"], found.meta["saved_integers"]),
-    )
+    )  # fmt: skip
 
 
 def link(program: Program, target: str) -> Image:
