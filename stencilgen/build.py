@@ -135,7 +135,9 @@ def _helper_text(target: Target, helpers: dict[str, Spec]) -> str:
     bodies = [helper(target, _helper_name(s), s.text, s.dst or "i32", s.sources) for s in helpers.values()]
     registers = [*["data" if n == "ctx" else "u" for n in target.parameters], *["w"] * (target.vectors + target.scratch_vectors)]
     enter = f"void enter(char *data);\nvoid enter(char *data) {{ long u; R w; NEXT({', '.join(registers)}); }}\n"
-    return '#include "elementary.h"\n' + prelude(target) + "".join(bodies) + enter
+    # slow paths keep what helpers must keep, so that the fast paths need not save it
+    slow = f"#define HL_SLOW static inline __attribute__((noinline, cold, {target.convention}))\n"
+    return slow + '#include "elementary.h"\n' + prelude(target) + "".join(bodies) + enter
 
 
 def symbol_of(spec: Spec, which: int, choice: Choice) -> str:

@@ -2,6 +2,7 @@
 
 from hotloop import ops as _ops  # noqa: F401 - declares the rows before anything uses them
 from hotloop.compiler import Options, compile_graph
+from hotloop.compiler import host_library as _host_library
 from hotloop.dtypes import DType, bool_, float32, float64, int32, int64
 from hotloop.errors import (
     BoundsError,
@@ -111,11 +112,21 @@ from hotloop.frontend.scalar import value
 from hotloop.frontend.summaries import all, any, argmax, argmin, max, mean, min, prod, std, sum, var
 from hotloop.frontend.target import Target
 from hotloop.frontend.vector import vector
+from hotloop.stencils.format import Library as _Library
 
 matrix = tensor
 NumLike = value | int | float
+generic_sdb: _Library  # the stencils of this machine, loaded by `__getattr__` when a program asks for them
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> _Library:
+    """Return `generic_sdb`: the stencil library of this machine, as Copapy calls it. Cost: reads a file, once."""
+    if name != "generic_sdb":
+        raise AttributeError(f"module 'hotloop' has no attribute {name!r}")
+    return _host_library()
+
 
 __all__ = [
     "BoundsError",
@@ -184,6 +195,7 @@ __all__ = [
     "fma",
     "full",
     "gelu",
+    "generic_sdb",
     "get_42",
     "grad",
     "hard_sigmoid",

@@ -1,6 +1,7 @@
 """Types of the C extension made from ir/graph.c: interned nodes and scalar operators."""
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any, Self, TypeAlias
 
@@ -114,13 +115,24 @@ def set_array_operator(function: Callable[[Op, Any, Any], Any], /) -> None: ...
 def table_count() -> int: ...
 
 class Numbers:
+    """Ids of nodes to numbers, as a dict of small ints; what it lacks reads as KeyError."""
+
     def get(self, key: int, /) -> int | None: ...
     def __getitem__(self, key: int, /) -> int: ...
     def __setitem__(self, key: int, value: int, /) -> None: ...
     def __contains__(self, key: int, /) -> bool: ...
 
 def encode(
-    nodes: list[Node], builder: object, number: Numbers, home: Numbers, stores: dict[int, list[int]], rows: dict[tuple[Op, DType], int],
-    dtypes: dict[DType, int], code: array[int], values: array[int], listed: list[Node], /,
+    nodes: list[Node],
+    builder: object,
+    number: Numbers,
+    home: Numbers,
+    stores: dict[int, list[int]],
+    rows: dict[tuple[Op, DType], int],
+    dtypes: dict[DType, int],
+    code: array[int],
+    values: array[int],
+    listed: list[Node],
+    /,
 ) -> None: ...
 def postorder(outputs: Sequence[Node], /) -> list[Node]: ...

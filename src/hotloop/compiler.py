@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from hotloop import _runner
+from hotloop._graph import postorder
 from hotloop.backends.native.link import link
 from hotloop.errors import NameConflict, TargetError
 from hotloop.image import Image, Symbol
 from hotloop.ir import reference
-from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Cell, Node, reachable, source_line
+from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Cell, Node, reachable, source_line
 from hotloop.ir.loop import check_scopes
 from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
@@ -27,6 +28,7 @@ from hotloop.passes import ARRAYS, SCALARS, Setting
 from hotloop.passes.check import instrument
 from hotloop.passes.linearize import linearize
 from hotloop.passes.unroll import scalars_of, unroll
+from hotloop.stencils.format import Library
 from hotloop.stencils.library import available, library
 
 LEVELS = ("x86-64-v3", "x86-64-v2")  # best first
@@ -80,16 +82,25 @@ def resolve_arch(arch: str) -> str:
     arch = ALIASES.get(arch, arch)
     if arch == "reference":
         return arch
-    found = available()
-    level = _runner.cpu_features()
-    runs = [name for name in LEVELS[LEVELS.index(level) :] if name in found] if level in LEVELS else []
+    found, runs = available(), _runnable()
     if arch == "native":
         arch = os.environ.get("HOTLOOP_TARGET_ARCH") or (runs[0] if runs else "reference")
     if arch not in (*found, "reference"):
         raise TargetError(f"unknown target {arch!r}. Known: native, reference, {', '.join(found)}.")
     if arch != "reference" and arch not in runs:
-        raise TargetError(f"target {arch} does not run on this machine, which has {level}.")
+        raise TargetError(f"target {arch} does not run on this machine, which has {_runner.cpu_features()}.")
     return arch
+
+
+def _runnable() -> list[str]:
+    """Return the installed stencil libraries that this machine runs, best first."""
+    found, level = available(), _runner.cpu_features()
+    return [name for name in LEVELS[LEVELS.index(level) :] if name in found] if level in LEVELS else []
+
+
+def host_library() -> Library:
+    """Return the best stencil library that this machine runs, whatever the environment asks for. Raises TargetError."""
+    return library(next(iter(_runnable()), _runner.cpu_features()))
 
 
 class Compiled:
@@ -232,10 +243,19 @@ def _native(
     steps: list[tuple[Cell, list[Node]]] = [
         (state.attr, part) for (state, _), part in zip(nexts, parts[len(roots) :], strict=True)
     ]
-    program = linearize(nodes, outputs, steps, [(cell, names[cell.id]) for cell in cells])
+    named = [(cell, names[cell.id]) for cell in cells]
+    program = linearize(nodes, outputs, steps, named)
     clock.mark("linearize")
     image = link(program, report.target)
     clock.mark("emit")
+    if _spills(image) > max(16, program.instructions // 25) and not any(node.op is LOOP for node in nodes):
+        # The user's order keeps too many values alive: try each operation right before its first user.
+        ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
+        other = linearize(ordered, outputs, steps, named)
+        other_image = link(other, report.target)
+        if _spills(other_image) < _spills(image):
+            program, image = other, other_image
+        clock.mark("reorder")
     made = Compiled(report, program.places, program.symbols, faults)
     long_running = image.instructions is None or image.instructions > LONG_RUNNING
     made.image, made.listing = image, program
@@ -246,6 +266,10 @@ def _native(
     report.code, report.data, report.stack = len(image.code), len(image.data), image.stack
     report.stores, report.loads, report.moves = (image.facts[name] for name in ("stores", "loads", "moves"))
     return made
+
+
+def _spills(image: Image) -> int:
+    return int(image.facts["stores"] + image.facts["loads"])
 
 
 def _interpret(

@@ -9,11 +9,42 @@ import hotloop as hl
 from hotloop.frontend.reading import Reading, Rotation
 
 
-def test_a_reading_is_a_list_of_python_numbers():
-    r = Reading([1.0, 2.0])
+def test_a_reading_is_a_sequence_of_python_numbers():
+    r = Reading(np.array([1.0, 2.0], np.float32))
     assert r == [1.0, 2.0]
     assert (len(r), r[1], list(r), r.shape, r.ndim, r.values) == (2, 2.0, [1.0, 2.0], (2,), 1, (1.0, 2.0))
     assert type(r[0]) is float
+    assert [type(x) for x in r] == [float, float]
+    assert (2.0 in r, 3.0 in r, sum(r), max(r), sorted(r, reverse=True)) == (True, False, 3.0, 2.0, [2.0, 1.0])
+    assert repr(r) == "[1.0, 2.0]"
+
+
+def test_readings_equal_lists_tuples_arrays_and_readings():
+    r = Reading([[1, 2], [3, 4]])
+    for other in ([[1, 2], [3, 4]], ((1, 2), (3, 4)), np.array([[1, 2], [3, 4]]), Reading([[1, 2], [3, 4]]), list(r)):
+        assert r == other
+        assert other == r
+    for other in ([[1, 2], [3, 5]], [1, 2], 5, None, "1234", np.eye(2)):
+        assert r != other
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(r)
+
+
+def test_readings_become_arrays_of_the_type_in_the_program():
+    r = Reading(np.array([1.0, 2.0], np.float32))
+    assert np.asarray(r).dtype == r.numpy().dtype == np.float32
+    assert np.asarray(r, np.int64).dtype == np.int64
+    assert hl.vector(r).dtype is hl.float32
+    assert hl.vector([0.0, 0.0]).dtype is (hl.vector.input([1.0, 2.0]) * r).dtype
+
+
+def test_a_reading_does_not_change_with_the_program():
+    v = hl.vector.input([1.0, 2.0])
+    tg = hl.Target()
+    tg.compile(v)
+    r = tg.read_value(v)
+    tg.write_value(v, [3.0, 4.0])
+    assert r == [1.0, 2.0]
 
 
 def test_operators_work_element_by_element():

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import gc
 import math
+import subprocess
+import sys
 from collections import deque, namedtuple
 from fractions import Fraction
 
@@ -585,6 +587,23 @@ def test_float64_goes_into_loops():
     for _ in range(5):
         expected = expected * 1.1 + 0.1
     assert tg.read_value(y) == expected
+
+
+def test_nothing_depends_on_assertions():
+    program = """
+import hotloop as hl
+x = hl.value(2.0)
+tg = hl.Target()
+tg.compile(x * 3.0)
+tg.run()
+print(tg.read_value(x * 3.0), hl.jit(lambda a: a * 2)(4))
+try:
+    hl.Target().run()
+except hl.NotCompiled:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "6.0 8\nrefused\n", done.stderr
 
 
 # ----------------------------------------------------------------------------------------- fuzz

@@ -90,7 +90,7 @@ def _ready(argument: Any, name: str) -> np.ndarray[Any, Any]:
     """Return numbers as a contiguous array in native byte order, of a type that programs compute in."""
     if type(argument) is np.ndarray and argument.dtype in _ARRAYS and argument.flags.carray:
         return argument
-    given = argument.numpy() if isinstance(argument, Reading) else np.asarray(argument)
+    given = argument.widened() if isinstance(argument, Reading) else np.asarray(argument)
     try:
         kept = computed(given)
     except RangeError as error:

@@ -26,6 +26,7 @@ from hotloop.frontend.argument import (
 )  # fmt: skip
 from hotloop.frontend.array import Array
 from hotloop.frontend.captured import Captured
+from hotloop.frontend.reading import Reading
 from hotloop.frontend.specialised import Call, Specialised, specialise
 from hotloop.frontend.structure import parts
 from hotloop.ir.graph import user_line
@@ -36,7 +37,7 @@ Static = str | int | Iterable[str | int]
 _KEPT = 256  # specialisations that one function keeps
 _KIND = SCALARS.get
 _UNKNOWN = (None,)
-_TRACEABLE = (int, float, list, np.ndarray, np.generic, Scalar, Array, type(None))
+_TRACEABLE = (int, float, Reading, np.ndarray, np.generic, Scalar, Array, type(None))
 _INSTANCE, _STATIC, _TRACED = "instance", "static", "traced"
 
 _tracing = threading.RLock()  # one for all: a function may call another one that is not compiled yet
@@ -50,8 +51,8 @@ def jit(func: Any = None, *, fast: bool = False, checked: bool = False, static: 
     """Compile a function: the first call with each kind of arguments traces it, later ones run machine code.
 
     It returns what the plain function returns, bit for bit for `+ - * / // % **` (int) and sqrt: Python's
-    floats are float64, ints int64 (larger ones are refused, results wrap), NumPy's numbers and arrays keep
-    their types. Lists, tuples, dicts and dataclasses of numbers and arrays go in and out; arrays arrive as
+    floats are float64, ints int64 (larger ones are refused, results wrap, and beyond 2**53 they are rounded where
+    they meet floats or `/`), NumPy's numbers and arrays keep their types. Lists, tuples, dicts and dataclasses of numbers and arrays go in and out; arrays arrive as
     vectors and tensors, and come back as new NumPy arrays. A call with traced values becomes part of their program.
 
     fast: allow algebra that changes rounding. checked: division by zero, overflow, NaN and wrong indices raise

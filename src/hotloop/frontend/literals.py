@@ -26,7 +26,7 @@ def node_of(source: Any, beside: DType | None = None) -> Node | None:  # Any: wh
     traced = source if isinstance(source, Node) else getattr(source, "node", None)
     if isinstance(traced, Node):
         return traced
-    if isinstance(source, (np.ndarray, np.generic)):
+    if isinstance(source, (np.ndarray, np.generic)) or hasattr(source, "__array__"):
         return _array_node(np.asarray(source), beside)
     if isinstance(source, _NUMBERS):
         return constant(source, literal_dtype(source, beside))

@@ -12,6 +12,7 @@ from hotloop.errors import BoundsError, NotCompiled, NotWritable, ShapeError, Ty
 from hotloop.frontend.array import Array
 from hotloop.frontend.literals import scalars
 from hotloop.frontend.place import Place, Scatter, joined
+from hotloop.frontend.reading import Reading
 from hotloop.ir.graph import INPUT, STATE, source_line, user_line
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def traced(leaf: Any, path: str) -> Traced | None:  # Any: a leaf of the user's 
     """Return a leaf that is traced, None for numbers and text. Raises TypeMismatch for anything else."""
     if isinstance(leaf, (Scalar, Array)):
         return leaf
-    if isinstance(leaf, (bool, int, float, str, bytes, np.generic, np.ndarray, list)):
+    if isinstance(leaf, (bool, int, float, str, bytes, np.generic, np.ndarray, Reading)):
         return None
     what = "a program holds traced values, numbers, and containers of them"
     raise TypeMismatch(f"{user_line()}: {path} is of type {type(leaf).__name__}; {what}.")

@@ -63,6 +63,10 @@ class Place:
             return _runner.read(self._program, self._kind, self._offset)
         return _runner.read(self._program, self._kind, self._offset, self._count)
 
+    def numbers(self) -> Array:
+        """Return the memory itself, or a copy of it if it does not lie in one piece."""
+        return self.view
+
     def reader(self) -> Callable[[], Any]:  # Any: a number or nested lists of numbers
         """Return what does `read`, without Python in between where there is one number."""
         if self._program is None or self.shape:
@@ -110,7 +114,11 @@ class Scatter:
 
     def read(self) -> Any:  # Any: a number or nested lists of numbers
         """Return the numbers as Python's own, in nested lists of the shape."""
-        return np.array([place.read() for place in self._places], self.dtype.numpy).reshape(self.shape).tolist()
+        return self.numbers().tolist()
+
+    def numbers(self) -> Array:
+        """Return the memory itself, or a copy of it if it does not lie in one piece."""
+        return np.array([place.read() for place in self._places], self.dtype.numpy).reshape(self.shape)
 
     def reader(self) -> Callable[[], Any]:  # Any: a number or nested lists of numbers
         """Return what does `read`."""
@@ -151,6 +159,8 @@ def convert(data: Any, dtype: DType, shape: Shape, label: Label) -> Array:  # An
     A float becomes an integer only where it is one. Raises: ShapeError, TypeMismatch, RangeError, all
     of which name the number by `label`.
     """
+    if hasattr(data, "__array__") and not hasattr(data, "node") and not isinstance(data, np.generic):
+        data = np.asarray(data)
     if isinstance(data, np.ndarray) and data.dtype != object:
         if data.shape != shape:
             raise ShapeError(f"{user_line()}: {label(-1)} has shape {shape}, but an array of shape {data.shape} was given.")

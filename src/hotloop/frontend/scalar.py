@@ -169,7 +169,7 @@ def _dtype_of(source: Any) -> DType:
 
 def describe(node: Node) -> str:
     """Return a short text for error messages: the expression one level deep and its line."""
-    symbol = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.get(node.op.name)
+    symbol = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.get(node.op.operator or "")
 
     def short(arg: Node) -> str:
         if arg.is_const:

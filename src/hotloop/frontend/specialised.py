@@ -18,6 +18,7 @@ from hotloop.errors import InternalError, RangeError, TraceError, TruthError
 from hotloop.frontend.array import Array
 from hotloop.frontend.control import Checked
 from hotloop.frontend.place import KINDS
+from hotloop.frontend.reading import Reading
 from hotloop.frontend.structure import Structure, flatten
 from hotloop.frontend.target import chosen_arch
 from hotloop.ir.graph import exact_numbers, user_line
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from hotloop.image import Symbol
 
 # A result as it is: a number, text, ...
-_CONSTANTS = (bool, int, float, complex, str, bytes, enum.Enum, np.generic, type(None), type(Ellipsis))
+_CONSTANTS = (bool, int, float, complex, str, bytes, enum.Enum, np.generic, Reading, type(None), type(Ellipsis))
 _Slot = tuple[str, int] | tuple[str, int, tuple[int, ...]]
 
 
@@ -206,7 +207,7 @@ def _template(leaf: Any, outputs: list[Node], path: str) -> Any:  # Any: an int,
             return len(outputs) - 1
         value = np.array(node.attr.value, node.dtype.numpy)
         return _Constant(value if value.shape else value.item())
-    if isinstance(leaf, (np.ndarray, list)):
+    if isinstance(leaf, np.ndarray):
         return _Constant(leaf.copy())
     if isinstance(leaf, _CONSTANTS):
         return _Constant(leaf)

@@ -13,7 +13,6 @@ from itertools import islice
 from typing import Any
 
 from hotloop.errors import ShapeError, TraceError
-from hotloop.frontend.reading import Reading
 from hotloop.ir.graph import user_line
 
 # A structure of leaves. Any: whatever users nest
@@ -142,8 +141,6 @@ def _flatten(tree: Tree, leaves: list[Any], root: str, depth: int) -> Structure:
 def parts(tree: Tree) -> tuple[type, tuple[Any, ...], Sequence[Any]] | None:
     """Return (kind, keys, items) of one container, None for a leaf. The kind is what is built again."""
     match tree:
-        case Reading():
-            return None
         case list():
             return list, (), tree
         case tuple():

@@ -191,7 +191,7 @@ class Target:
         if not isinstance(variables, (Scalar, Array)):
             raise TypeMismatch(f"{user_line()}: read_array takes a traced value or array, not {type(variables).__name__}.")
         slot = self._memory.readable(variables.node)
-        return np.array(slot.read() if not isinstance(slot, Place) else slot.view, slot.dtype.numpy)
+        return np.array(slot.numbers())
 
     def write_value(self, variables: Tree, data: Tree) -> None:
         """Write inputs and states: a traced value, array, or nested structure of them; data has its shape.
@@ -258,10 +258,10 @@ class Target:
         found = traced(leaf, path)
         if found is None:
             return leaf
-        numbers = self._memory.readable(found.node).read()
+        slot = self._memory.readable(found.node)
         if isinstance(found, Scalar) or not found.shape:
-            return numbers
-        return (Rotation if isinstance(found, quaternion) else Reading)(numbers, found.shape)
+            return slot.read()
+        return (Rotation if isinstance(found, quaternion) else Reading)(slot.numbers())
 
     def _writable(self, leaf: Any, path: str) -> Slot:
         found = traced(leaf, path)

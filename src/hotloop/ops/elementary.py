@@ -134,7 +134,7 @@ def _only(operand: DType, result: DType) -> TypeRule:
 
 
 sincos: Op = Op(
-    "sincos", _only(float32, float64), _sincos, c="hl_op_pair_f32(hl_sin_f32({x}), hl_cos_f32({x}))", internal=True,
+    "sincos", _only(float32, float64), _sincos, c="hl_op_packed_f32(hl_sincos_f32({x}))", internal=True,
     doc="Sine and cosine of a float32, side by side in the 64 bits of a float64.",
 )
 low: Op = Op(

@@ -128,7 +128,7 @@ def _matmul(x: Array, y: Array) -> Array:
     # products[k, ..., i, j] = rows[..., i, k] * columns[..., k, j], summed over k in the fixed order
     left = np.moveaxis(rows, -1, 0)[..., None]
     right = np.moveaxis(columns, -2, 0)[..., None, :]
-    product = fold_halves(_elementwise("mul")(left, right), _elementwise("add"))
+    product: Array = fold_halves(_elementwise("mul")(left, right), _elementwise("add"))
     product = product if y.ndim > 1 else product[..., 0]
     return product if x.ndim > 1 else (product[..., 0, :] if y.ndim > 1 else product[..., 0])
 

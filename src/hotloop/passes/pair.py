@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hotloop.dtypes import float32
 from hotloop.ir.graph import Node, apply
 from hotloop.ir.loop import rebuild
+from hotloop.ir.op import Op
 from hotloop.ir.rewrite import rewrite, walk
 from hotloop.ops.elementary import cos, high, low, sin, sincos
 from hotloop.passes.sweep import SWEEP, with_operands
@@ -14,7 +15,10 @@ from hotloop.passes.sweep import SWEEP, with_operands
 
 def pair(outputs: Sequence[Node]) -> list[Node]:
     """Return `outputs` with pairs of sin(x) and cos(x) computed together; the bits stay."""
-    angles = {op: {node.args[0].id for node in walk(outputs) if node.op is op and node.dtype is float32} for op in (sin, cos)}
+    angles: dict[Op, set[int]] = {sin: set(), cos: set()}
+    for node in walk(outputs):
+        if node.op in angles and node.dtype is float32:
+            angles[node.op].add(node.args[0].id)
     shared = angles[sin] & angles[cos]
     if not shared:
         return list(outputs)

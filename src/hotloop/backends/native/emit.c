@@ -437,7 +437,9 @@ static void put_operation(State *s, int32_t at) {
     if (overload->commutative && count == 2) {
         const Value *x = &s->value[in->use[0]], *y = &s->value[in->use[1]];
         int tied_better = stencil->tied == 0 && dies(s, at, 1, in->use[1]) && !dies(s, at, 0, in->use[0]);
-        if (y->reg >= 0 && (x->reg < 0 || tied_better)) order[0] = 1, order[1] = 0;
+        /* of two in memory, the one that is used again soon goes to a register, the other is read in place */
+        int later = x->reg < 0 && y->reg < 0 && s->next[at][0] > s->next[at][1];
+        if (later || (y->reg >= 0 && (x->reg < 0 || tied_better))) order[0] = 1, order[1] = 0;
     }
     int32_t number = overload->registers, last = in->use[order[count - 1]];
     int from_memory = overload->memory >= 0 && s->value[last].reg < 0 && s->value[last].in_memory &&

@@ -78,10 +78,12 @@ HL_SHORT double hl_op_select_f64(int32_t c, double x, double y) {
     }
 
 /* Two float32 side by side in a double, and each of them again. */
-HL_SHORT double hl_op_pair_f32(float low, float high) {
-    hl_four_f32 both = {low, high};
-    return ((hl_two_f64)both)[0];
-}
+#define hl_op_packed_f32(pair) \
+    __extension__({ \
+        hl_pair_f32 both_ = (pair); \
+        hl_four_f32 four_ = {both_.hi, both_.lo}; \
+        ((hl_two_f64)four_)[0]; \
+    })
 HL_SHORT float hl_op_low_f64(double pair) {
     hl_two_f64 both = {pair};
     return ((hl_four_f32)both)[0];

@@ -274,6 +274,19 @@ HL_FUNCTION hl_f32 hl_cos_f32(hl_f32 x)
     return hl_sin_shifted_f32(x, (hl_u32)(1), (hl_u32)(0));
 }
 
+/* Sine (hi) and cosine (lo) with the bits of the two functions, for one reduction. In odd quadrants
+ * they change places, by exclusive or: a select would become a branch that is hard to predict. */
+HL_FUNCTION hl_pair_f32 hl_sincos_f32(hl_f32 x)
+{
+    hl_reduced_f32 r = hl_reduce_f32(hl_abs_f32(x));
+    hl_f32 s = hl_sin_reduced_f32(r.hi, r.lo), c = hl_cos_reduced_f32(r.hi, r.lo);
+    hl_u32 odd = (hl_u32)(0) - (r.quadrant & 1), swap = (hl_bits_f32(s) ^ hl_bits_f32(c)) & odd;
+    hl_u32 sine = hl_sign_f32(x) ^ ((r.quadrant & 2) << (HL_WIDTH_F32 - 2));
+    hl_u32 cosine = ((r.quadrant + 1) & 2) << (HL_WIDTH_F32 - 2);
+    hl_pair_f32 y = {hl_flip_f32(s, swap ^ sine), hl_flip_f32(c, swap ^ cosine)};
+    return y;
+}
+
 /* Quotient of sine and cosine, both as pairs: one division and its remainder. */
 HL_FUNCTION hl_f32 hl_tan_f32(hl_f32 x)
 {
