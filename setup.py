@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = ROOT / "src" / "hotloop"
 
 FLAGS = ("-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-s")
-STRICT = ("-ffp-contract=off", "-fno-math-errno", "-fwrapv")  # the bits of the stencils (DESIGN 3.7)
+STRICT = ("-ffp-contract=off", "-fno-math-errno", "-fwrapv")  # the bits of the stencils, whose flags are in stencilgen/target.py
 
 
 def extension(name: str, *sources: str, headers: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> Extension:

@@ -240,7 +240,7 @@ def _without_jump(unit: elf.ObjectFile, section: elf.Section, items: Items) -> C
         data[end - 5] ^= 1
         patches[-2:] = [(end - 4, TARGET, "TARGET", -4), (end + 1, TARGET, "NEXT", -4)]
     nexts = [p for p in patches if p[2] == "NEXT"]
-    if not nexts and section.name.split("__")[-1].startswith(("s_leave", "s_jump")):
+    if not nexts and section.name.split("__")[-1].startswith(("s_leave", "s_return", "s_jump")):
         return bytes(data), tuple((at, k, None, add) for at, k, _, add in patches)  # control never goes on
     if len(nexts) != 1 or nexts[0][0] != end + 1 or data[end] != 0xE9:
         return b"", ()
@@ -288,6 +288,7 @@ def _assemble(
         "vectors": target.vectors, "integers": target.integers, "wide": target.wide, "scratch_vectors": target.scratch_vectors,
         "enter": tables.item_numbers[("function", "enter")], "called": called,
         "saved_vectors": sum(1 << r for r in target.saved_vectors), "saved_integers": sum(1 << r for r in target.saved_integers),
+        "kept_integers": sum(1 << r for r in target.kept_integers),
         "classes": _groups(target.vector_classes) + _groups(target.integer_classes),
     }  # fmt: skip
     return tables.library(meta, overloads)

@@ -7,6 +7,7 @@ completed by editors and checked by type checkers; a test compares them with wha
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -73,9 +74,14 @@ def public_rows() -> list[Op]:
 def functions_text() -> str:
     """Return the text of frontend/functions.py."""
     rows = public_rows()
-    names = "\n".join(f'    "{op.name}",' for op in rows)
+    names = "\n".join(f'    "{name}",' for name in sorted((op.name for op in rows), key=_natural))
     head = _FUNCTIONS.format(note=_NOTE, modules=_modules(rows), names=names)
     return head + "\n".join(_function(op) for op in rows)
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    """Return the key of ruff's order of names (RUF022), in which log2 is before log10."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def methods_text() -> str:

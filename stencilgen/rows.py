@@ -89,4 +89,5 @@ def basic_specs() -> list[Spec]:
     specs.append(Spec("unless", "{x} == 0", None, ("b",), branch=True))
     specs.append(Spec("jump", "1", None, (), branch=True))
     specs.append(Spec("leave", "HL_LEAVE; return;", None, ()))
+    specs.append(Spec("return", "return;", None, ()))
     return specs

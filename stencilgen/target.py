@@ -18,7 +18,7 @@ FLAGS = (
     "-fdata-sections",
     "-fno-asynchronous-unwind-tables",
     "-fno-jump-tables",  # no absolute tables in read-only data
-    "-ffp-contract=off",  # same bits on every target (DESIGN 3.7)
+    "-ffp-contract=off",  # same bits on every target
     "-fno-math-errno",  # sqrt is one instruction
     "-fno-trapping-math",  # selects instead of branches
     "-fwrapv",  # integers wrap
@@ -43,7 +43,8 @@ class Target:
     calling convention: t0... are free in every stencil, ctx points to the data, i0... are hotloop's.
     vector_classes and integer_classes group register numbers that are encoded alike.
     constraints are the letters for a vector and an integer register in inline assembly.
-    saved_vectors and saved_integers survive a call of a helper.
+    saved_vectors and saved_integers survive a call of a helper; kept_integers belong to the caller of a
+    program, so a program that uses one of them, or calls a helper, begins with `enter`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Target:
     integer_classes: tuple[tuple[int, ...], ...]
     saved_vectors: tuple[int, ...]
     saved_integers: tuple[int, ...]
+    kept_integers: tuple[int, ...]
     constraints: tuple[str, str]
     wide: int  # bytes of a vector register
     two_address: bool  # arithmetic overwrites its first operand
@@ -78,7 +80,7 @@ def _x86(name: str, cpu: str, flags: tuple[str, ...], two_address: bool) -> Targ
         # xmm8-15 need a longer prefix (Intel SDM vol. 2, 2.3.5); rsi, the scratch, needs none
         vector_classes=(tuple(range(8)), tuple(range(8, 16))),
         integer_classes=(tuple(range(6)), (6,)),
-        saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5),  # xmm8-15; r13-15; r12 keeps the context
+        saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5), kept_integers=(2, 3, 4, 5),  # xmm8-15; r13-15; r12 keeps the context
         constraints=("x", "r"), wide=16 if two_address else 32, two_address=two_address, fma=not two_address,
     )
 

@@ -24,9 +24,11 @@ class Library:
         code: Buffer,
         registers: tuple[int, int],
         saved: tuple[int, int],
+        kept: int,
+        kept_integers: int,
         /,
     ) -> None: ...
 
 def assemble(
     library: Library, instructions: Buffer, values: Buffer, loops: Buffer, carries: Buffer, data_size: int, /
-) -> tuple[bytes, int, tuple[int, int, int, int], int]: ...
+) -> tuple[bytes, int, int, tuple[int, int, int, int], int]: ...

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from hotloop import _graph
-from hotloop._graph import wrap
+from hotloop._graph import apply_scalars, wrap
 from hotloop.dtypes import DType, as_dtype, bool_, check_range, int64, promote
 from hotloop.errors import ShapeError, TruthError, TypeMismatch
 from hotloop.frontend import reductions
@@ -480,18 +480,8 @@ def elementwise(op: Op, *operands: Operand) -> Any:  # Any: number, NumPy array,
     Python numbers alone are computed at once as float64 and int64, NumPy's in their own type, with
     the bits of the compiled function. Raises TypeMismatch, ShapeError.
     """
-    nodes = []
-    traced = False
-    for x in operands:
-        kind = type(x)
-        if kind is value:
-            nodes.append(x.node)
-            traced = True
-        elif kind is float or kind is int or kind is bool:
-            nodes.append(x)
-        else:
-            return _elementwise_general(op, operands)
-    return wrap(apply(op, *nodes)) if traced else computed_now(op, operands)
+    found = apply_scalars(op, *operands)
+    return _elementwise_general(op, operands) if found is None else found
 
 
 def _elementwise_general(op: Op, operands: tuple[Operand, ...]) -> Any:

@@ -50,10 +50,11 @@ def jit(func: None = ..., *, fast: bool = ..., checked: bool = ..., static: Stat
 def jit(func: Any = None, *, fast: bool = False, checked: bool = False, static: Static = ()) -> Any:
     """Compile a function: the first call with each kind of arguments traces it, later ones run machine code.
 
-    It returns what the plain function returns, bit for bit for `+ - * / // % **` (int) and sqrt: Python's
-    floats are float64, ints int64 (larger ones are refused, results wrap, and beyond 2**53 they are rounded where
-    they meet floats or `/`), NumPy's numbers and arrays keep their types. Lists, tuples, dicts and dataclasses of numbers and arrays go in and out; arrays arrive as
-    vectors and tensors, and come back as new NumPy arrays. A call with traced values becomes part of their program.
+    It returns what the plain function returns, bit for bit for `+ - * / // % **` (int) and sqrt. Python's floats
+    are float64 and ints int64: larger ones are refused, results wrap, and beyond 2**53 they are rounded where they
+    meet floats or `/`. NumPy's numbers and arrays keep their types. Lists, tuples, dicts and dataclasses of numbers
+    and arrays go in and out; arrays arrive as vectors and tensors, and come back as new NumPy arrays. What the
+    function changes in its arguments, the caller does not see. A call with traced values becomes part of their program.
 
     fast: allow algebra that changes rounding. checked: division by zero, overflow, NaN and wrong indices raise
     (else x / 0.0 is inf, and x // 0 of ints is 0). static: names or places of arguments that are known while

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hotloop import _graph
-from hotloop._graph import Scalar, wrap
+from hotloop._graph import Scalar, apply_scalars, wrap
 from hotloop.dtypes import DType, as_dtype, check_range, float64, int32, int64
 from hotloop.errors import TruthError, TypeMismatch
 from hotloop.frontend.methods import Methods
@@ -71,6 +71,9 @@ class value(Scalar, Methods):
         return wrap(convert(self.node, as_dtype(dtype)))
 
     def _apply(self, op: Op, *others: Any) -> Any:  # Any: numbers, traced values, lists
+        found = apply_scalars(op, self, *others)
+        if found is not None:
+            return found
         nodes = [node for node in map(operand, others) if node is not None]
         if len(nodes) != len(others):
             from hotloop.frontend.array import elementwise

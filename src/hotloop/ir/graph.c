@@ -1,15 +1,19 @@
 /* The node store of `ir/graph.py`: interned nodes, the common case of `apply`, and scalar operators.
  *
  * It is here and not in Python because one traced operation must cost a fraction of a microsecond
- * (docs/notes/graph-in-c.md). Everything that is not the common case - promotion, folding,
- * simplification, literals seen for the first time - is `apply_general` in graph.py.
+ * (docs/notes/graph-in-c.md). Everything that is not the common case - promotion, folding, broadcasting,
+ * literals that may not fit - is `apply_general` in graph.py.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <float.h>
+#include <math.h>
 #include <stddef.h>
+#include <structmember.h>
 #include <stdint.h>
 
-enum { CONSTANT = 1, PLAIN = 2, STATEFUL = 4, EXTRA = 8 };
+/* PLAIN and POWER constants: see constant_flags */
+enum { CONSTANT = 1, PLAIN = 2, STATEFUL = 4, EXTRA = 8, POWER = 16 };
 
 typedef struct Node {
     PyObject_VAR_HEAD
@@ -146,7 +150,8 @@ static PyObject *user_frame(void) {
 }
 
 /* A pass that rebuilds nodes makes them for an older node: they take its place in the user's program. */
-static _Thread_local Node *origin;
+static _Thread_local PyObject *origin; /* code, or NULL: look for the user's frame */
+static _Thread_local int origin_instruction;
 
 static PyObject *set_origin(PyObject *module, PyObject *node) {
     (void)module;
@@ -154,8 +159,27 @@ static PyObject *set_origin(PyObject *module, PyObject *node) {
         PyErr_SetString(PyExc_TypeError, "set_origin takes a node or None");
         return NULL;
     }
-    Py_XSETREF(origin, node == Py_None ? NULL : (Node *)Py_NewRef(node));
+    if (node != Py_None) origin_instruction = ((Node *)node)->instruction;
+    Py_XSETREF(origin, node == Py_None ? NULL : Py_NewRef(((Node *)node)->code));
     Py_RETURN_NONE;
+}
+
+/* Return a new reference to the code of the user's program that runs now, and the instruction in it. */
+static PyObject *user_place(int *instruction) {
+    PyFrameObject *frame = (PyFrameObject *)user_frame();
+    *instruction = frame ? PyFrame_GetLasti(frame) : 0;
+    PyObject *code = frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
+    Py_XDECREF(frame);
+    return code;
+}
+
+/* Look for the user's frame once for many nodes; whoever got True calls set_origin(None) when they are made. */
+static PyObject *hold_origin(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    if (origin) Py_RETURN_FALSE;
+    origin = user_place(&origin_instruction);
+    Py_RETURN_TRUE;
 }
 
 static int same_attr(PyObject *a, PyObject *b) {
@@ -197,10 +221,8 @@ again:
     }
     Node *node = PyObject_GC_NewVar(Node, &Node_Type, count);
     if (!node) return NULL;
-    PyFrameObject *frame = origin ? NULL : (PyFrameObject *)user_frame();
-    PyObject *code = origin ? Py_NewRef(origin->code) : frame ? (PyObject *)PyFrame_GetCode(frame) : Py_NewRef(Py_None);
-    int instruction = origin ? origin->instruction : frame ? PyFrame_GetLasti(frame) : 0;
-    Py_XDECREF(frame);
+    int instruction = origin_instruction;
+    PyObject *code = origin ? Py_NewRef(origin) : user_place(&instruction);
     if (version != seen) { /* the collector ran, and with it Python code and other threads: look again */
         Py_DECREF(code);
         PyObject_GC_Del(node);
@@ -268,17 +290,195 @@ static PyGetSetDef node_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+/* -------------------------------------------------------------------------------- constants */
+
+/* The value of a constant node; the class that users see is in graph.py. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *value, *exact, *dtype;
+    PyObject *key; /* of arrays: what they are compared by; else NULL */
+    Py_hash_t hash;
+    char structural;
+} Constant;
+
+static PyTypeObject Constant_Type;
+static PyTypeObject *constant_type; /* its subclass in Python */
+static PyObject *const_op, *bool_dtype, *int32_dtype, *int64_dtype, *float32_dtype, *float64_dtype;
+static _Thread_local int exact_zeros; /* zeros of this thread's trace do not absorb */
+
+static Py_hash_t number_hash(PyObject *value) {
+    if (!PyFloat_Check(value)) return PyObject_Hash(value);
+    double number = PyFloat_AS_DOUBLE(value);
+    return number != number ? 1 : PyObject_Hash(value); /* Python hashes a NaN by its identity */
+}
+
+/* Steals value, exact and key. */
+static Constant *make_constant(PyTypeObject *type, PyObject *value, PyObject *exact, PyObject *key, PyObject *dtype, int structural) {
+    Py_hash_t hash = key ? PyObject_Hash(key) : number_hash(value);
+    Constant *made = hash == -1 ? NULL : (Constant *)type->tp_alloc(type, 0);
+    if (!made) {
+        Py_DECREF(value);
+        Py_DECREF(exact);
+        Py_XDECREF(key);
+        return NULL;
+    }
+    made->value = value;
+    made->exact = exact;
+    made->key = key;
+    made->dtype = Py_NewRef(dtype);
+    made->structural = (char)structural;
+    uint64_t mixed = mix((uint64_t)hash, (uintptr_t)dtype);
+    made->hash = (Py_hash_t)((mixed ^ mixed >> 32) >> 1) + structural; /* floats differ in their upper bits */
+    return made;
+}
+
+static PyObject *constant_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"value", "dtype", "structural", "exact", "key", NULL};
+    PyObject *value, *dtype, *exact = Py_None, *key = Py_None;
+    int structural;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOp|OO", names, &value, &dtype, &structural, &exact, &key)) return NULL;
+    key = key == Py_None ? NULL : Py_NewRef(key);
+    return (PyObject *)make_constant(type, Py_NewRef(value), Py_NewRef(exact == Py_None ? value : exact), key, dtype, structural);
+}
+
+static void constant_dealloc(PyObject *object) {
+    Constant *self = (Constant *)object;
+    Py_DECREF(self->value);
+    Py_DECREF(self->exact);
+    Py_DECREF(self->dtype);
+    Py_XDECREF(self->key);
+    Py_TYPE(object)->tp_free(object);
+}
+
+static Py_hash_t constant_hash(PyObject *object) { return ((Constant *)object)->hash; }
+
+/* All NaNs are one constant; -0.0 and 0.0 are two. */
+static int same_number(PyObject *a, PyObject *b) {
+    if (a == b) return 1;
+    if (!PyFloat_Check(a) || !PyFloat_Check(b)) return PyObject_RichCompareBool(a, b, Py_EQ);
+    double x = PyFloat_AS_DOUBLE(a), y = PyFloat_AS_DOUBLE(b);
+    return x == y ? signbit(x) == signbit(y) : x != x && y != y;
+}
+
+static int same_constant(Constant *a, Constant *b) {
+    if (a->hash != b->hash || a->dtype != b->dtype || a->structural != b->structural || !a->key != !b->key) return 0;
+    if (a->key) return PyObject_RichCompareBool(a->key, b->key, Py_EQ);
+    if ((a->exact == a->value) != (b->exact == b->value)) return 0;
+    int same = same_number(a->value, b->value);
+    return same == 1 && a->exact != a->value ? same_number(a->exact, b->exact) : same;
+}
+
+static PyObject *constant_compare(PyObject *a, PyObject *b, int which) {
+    if ((which != Py_EQ && which != Py_NE) || !PyObject_TypeCheck(a, &Constant_Type) || !PyObject_TypeCheck(b, &Constant_Type))
+        Py_RETURN_NOTIMPLEMENTED;
+    int same = same_constant((Constant *)a, (Constant *)b);
+    return same < 0 ? NULL : PyBool_FromLong(same == (which == Py_EQ));
+}
+
+/* What rows may simplify with: 0, 1, -1, bools and arrays; some also with other powers of two (POWER), none with the rest (PLAIN). */
+static uint32_t constant_flags(Constant *self) {
+    double value;
+    if (PyFloat_Check(self->value)) {
+        value = PyFloat_AS_DOUBLE(self->value);
+        if (!isfinite(value)) return CONSTANT | PLAIN;
+    } else if (PyLong_Check(self->value) && !PyBool_Check(self->value)) {
+        int overflow;
+        value = (double)PyLong_AsLongLongAndOverflow(self->value, &overflow);
+        if (overflow) return CONSTANT | PLAIN;
+    } else {
+        return CONSTANT;
+    }
+    int exponent;
+    if (value == 0 || fabs(value) == 1) return CONSTANT;
+    return CONSTANT | (fabs(frexp(value, &exponent)) == 0.5 ? POWER : PLAIN);
+}
+
+static PyMemberDef constant_members[] = {
+    {"value", T_OBJECT_EX, offsetof(Constant, value), READONLY, "A Python number, or a read-only array."},
+    {"exact", T_OBJECT_EX, offsetof(Constant, exact), READONLY, "What the user wrote, before it was rounded."},
+    {"structural", T_BOOL, offsetof(Constant, structural), READONLY, "Whether its zeros absorb."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyTypeObject Constant_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "hotloop._graph.Constant",
+    .tp_doc = "Base of the value of a constant node: what it is equal to, in C.",
+    .tp_basicsize = sizeof(Constant),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = constant_new,
+    .tp_dealloc = constant_dealloc,
+    .tp_hash = constant_hash,
+    .tp_richcompare = constant_compare,
+    .tp_members = constant_members,
+};
+
+static PyObject *empty_shape;
+
+/* Return a new reference to the constant node of a finite Python number in a type. NULL without an error: it may not fit. */
+static Node *literal(PyObject *number, PyObject *dtype, int structural) {
+    double wide = 0;
+    if (PyFloat_CheckExact(number)) {
+        wide = PyFloat_AS_DOUBLE(number);
+        if (!isfinite(wide) || (dtype != float32_dtype && dtype != float64_dtype)) return NULL;
+    } else if (PyLong_CheckExact(number)) {
+        int overflow;
+        long long whole = PyLong_AsLongLongAndOverflow(number, &overflow);
+        if (overflow || dtype == bool_dtype || (dtype == int32_dtype && whole != (int32_t)whole)) return NULL;
+        wide = (double)whole;
+        if (dtype != int32_dtype && dtype != int64_dtype && fabs(wide) > 0x1p53) return NULL; /* float64 would round it */
+    } else {
+        return NULL;
+    }
+    PyObject *value;
+    int rounded = 0;
+    if (dtype == int32_dtype || dtype == int64_dtype || (dtype == float64_dtype && PyFloat_CheckExact(number))) {
+        value = Py_NewRef(number);
+    } else {
+        if (dtype == float32_dtype && fabs(wide) > FLT_MAX) return NULL;
+        double narrow = dtype == float32_dtype ? (double)(float)wide : wide;
+        rounded = narrow != wide;
+        wide = narrow;
+        value = PyFloat_FromDouble(narrow);
+        if (!value) return NULL;
+    }
+    structural = structural && wide == 0 && !signbit(wide); /* -0.0 was written on purpose */
+    PyObject *exact = Py_NewRef(rounded ? number : value);
+    Constant *attr = make_constant(constant_type, value, exact, NULL, dtype, structural);
+    if (!attr) return NULL;
+    Node *node = intern(const_op, NULL, 0, (PyObject *)attr, dtype, empty_shape, constant_flags(attr));
+    Py_DECREF(attr);
+    return node;
+}
+
+static PyObject *literal_function(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "literal(number, dtype, structural)");
+        return NULL;
+    }
+    PyObject *node = (PyObject *)literal(args[0], args[1], PyObject_IsTrue(args[2]) == 1);
+    return node || PyErr_Occurred() ? node : Py_NewRef(Py_None);
+}
+
+static PyObject *set_exact_zeros(PyObject *module, PyObject *flag) {
+    (void)module;
+    int wanted = PyObject_IsTrue(flag);
+    if (wanted < 0) return NULL;
+    exact_zeros = wanted;
+    Py_RETURN_NONE;
+}
+
 /* ------------------------------------------------------------------------------------ apply */
 
 typedef struct {
-    PyObject *op, *types[3], *result;
-    uint32_t flags; /* SIMPLIFIES, COMMUTATIVE, ALIKE */
+    PyObject *op, *types[3], *result, *simplify; /* simplify is NULL where the row has none */
+    uint32_t flags;                               /* COMMUTATIVE, ALIKE, POWERS, DIVIDES: fields of the row */
 } Rule;
-enum { SIMPLIFIES = 1, COMMUTATIVE = 2, ALIKE = 4, RULES = 4096, LITERALS = 8192 };
+enum { COMMUTATIVE = 1, ALIKE = 2, POWERS = 4, DIVIDES = 8, RULES = 4096 };
 
 static size_t rules_used;
 static Rule rules[RULES]; /* (row, operand types) that need no promotion; rows and dtypes live for ever */
-static PyObject *apply_general, *scalar_operand, *describe_unary, *literals, *empty_shape;
+static PyObject *apply_general, *scalar_operand, *describe_unary;
 
 static Rule *find_rule(PyObject *op, Node *const *args, Py_ssize_t count) {
     uint64_t hash = mix(0, (uintptr_t)op);
@@ -293,9 +493,9 @@ static Rule *find_rule(PyObject *op, Node *const *args, Py_ssize_t count) {
 
 static PyObject *remember_rule(PyObject *module, PyObject *arguments) {
     (void)module;
-    PyObject *op, *types, *result;
+    PyObject *op, *types, *result, *simplify;
     unsigned flags;
-    if (!PyArg_ParseTuple(arguments, "OO!OI", &op, &PyTuple_Type, &types, &result, &flags)) return NULL;
+    if (!PyArg_ParseTuple(arguments, "OO!OOI", &op, &PyTuple_Type, &types, &result, &simplify, &flags)) return NULL;
     Py_ssize_t count = PyTuple_GET_SIZE(types);
     if (count < 1 || count > 3) Py_RETURN_NONE;
     uint64_t hash = mix(0, (uintptr_t)op);
@@ -310,77 +510,83 @@ static PyObject *remember_rule(PyObject *module, PyObject *arguments) {
     rules_used++;
     for (Py_ssize_t i = 0; i < count; i++) rules[at].types[i] = Py_NewRef(PyTuple_GET_ITEM(types, i));
     rules[at].result = Py_NewRef(result);
+    rules[at].simplify = simplify == Py_None ? NULL : Py_NewRef(simplify);
     rules[at].flags = flags;
     rules[at].op = Py_NewRef(op);
     Py_RETURN_NONE;
 }
 
-static PyObject *float_types; /* frozenset of float dtypes */
-static PyObject *int_types;
-
-/* A literal beside a typed operand, seen before. Zeros are left out: their meaning depends on the trace. */
-static Node *known_literal(PyObject *number, PyObject *dtype) {
-    int is_float = PyFloat_CheckExact(number);
-    if (!is_float && !PyLong_CheckExact(number)) return NULL;
-    int fits = PySet_Contains(float_types, dtype) == 1 || (!is_float && PySet_Contains(int_types, dtype) == 1);
-    if (!fits || PyObject_IsTrue(number) != 1) return NULL;
-    PyObject *key = PyTuple_Pack(2, number, dtype);
-    if (!key) return NULL;
-    PyObject *node = PyDict_GetItemWithError(literals, key);
-    Py_DECREF(key);
-    return (Node *)node; /* borrowed */
-}
-
-static PyObject *remember_literal(PyObject *module, PyObject *arguments) {
-    (void)module;
-    PyObject *number, *dtype, *node;
-    if (!PyArg_ParseTuple(arguments, "OOO!", &number, &dtype, &Node_Type, &node)) return NULL;
-    if (PyDict_GET_SIZE(literals) >= LITERALS) PyDict_Clear(literals);
-    PyObject *key = PyTuple_Pack(2, number, dtype);
-    if (!key || PyDict_SetItem(literals, key, node) < 0) {
-        Py_XDECREF(key);
-        return NULL;
-    }
-    Py_DECREF(key);
-    Py_RETURN_NONE;
-}
-
-static PyObject *apply_nodes(PyObject *op, PyObject *const *operands, Py_ssize_t count) {
-    Node *args[3];
-    if (count < 1 || count > 3) goto general;
-    PyObject *typed = NULL;
-    for (Py_ssize_t i = 0; i < count && !typed; i++)
-        if (Py_TYPE(operands[i]) == &Node_Type) typed = ((Node *)operands[i])->dtype;
-    if (!typed) goto general;
-    uint32_t constants = CONSTANT, special = 0, alike = 0;
+/* Return the type that literals beside the operands take, NULL where Python has to work it out. */
+static PyObject *joint_type(PyObject *const *operands, Py_ssize_t count) {
+    PyObject *joint = NULL;
     for (Py_ssize_t i = 0; i < count; i++) {
-        args[i] = (Node *)operands[i];
-        if (Py_TYPE(operands[i]) != &Node_Type) {
-            args[i] = known_literal(operands[i], typed);
-            if (!args[i]) {
-                if (PyErr_Occurred()) return NULL;
-                goto general;
-            }
-        }
+        if (Py_TYPE(operands[i]) != &Node_Type) continue;
+        PyObject *dtype = ((Node *)operands[i])->dtype;
+        if (!joint || joint == bool_dtype) joint = dtype;
+        else if (dtype != joint && dtype != bool_dtype) return NULL;
+    }
+    return joint;
+}
+
+/* Return a new reference to what the row makes of the operands, None where it finds nothing simpler. */
+static PyObject *simpler(Rule *rule, Node *const *args, Py_ssize_t count) {
+    PyObject *found = PyObject_Vectorcall(rule->simplify, (PyObject *const *)args, (size_t)count, NULL);
+    if (found && found != Py_None && (Py_TYPE(found) != &Node_Type || ((Node *)found)->shape != args[0]->shape)) {
+        Py_DECREF(found); /* of another shape: Python broadcasts it */
+        return Py_NewRef(Py_NotImplemented);
+    }
+    return found;
+}
+
+/* Return a new reference, NULL with an error, or NULL without one where `apply_general` has to do it. */
+static PyObject *apply_common(PyObject *op, Node **args, Py_ssize_t count) {
+    uint32_t constants = CONSTANT, special = 0, powers = 0, alike = count == 1;
+    for (Py_ssize_t i = 0; i < count; i++) {
         uint32_t flags = args[i]->flags;
         constants &= flags;
-        special |= (flags & (CONSTANT | PLAIN)) == CONSTANT;
+        special |= (flags & (CONSTANT | PLAIN | POWER)) == CONSTANT;
+        powers |= flags & POWER;
         for (Py_ssize_t j = 0; j < i; j++) alike |= args[i] == args[j];
-        if (args[i]->shape != args[0]->shape) goto general;
+        if (args[i]->shape != args[0]->shape) return NULL;
     }
     Rule *rule = find_rule(op, args, count);
-    if (!rule || constants) goto general;
-    alike |= count == 1;
+    if (!rule || (constants && (rule->flags & DIVIDES))) return NULL;
     special |= alike && (rule->flags & ALIKE);
+    special |= powers && (rule->flags & POWERS);
     special |= count == 1 && args[0]->op == op; /* -(-x) */
-    if (special && (rule->flags & SIMPLIFIES)) goto general;
+    if (special && rule->simplify) {
+        PyObject *found = simpler(rule, args, count);
+        if (found == Py_NotImplemented) {
+            Py_DECREF(found);
+            return NULL;
+        }
+        if (found != Py_None) return found;
+        Py_DECREF(found);
+    }
+    if (constants) return NULL;
     if ((rule->flags & COMMUTATIVE) && args[0]->id > args[1]->id) {
         Node *first = args[0];
         args[0] = args[1];
         args[1] = first;
     }
     return (PyObject *)intern(op, args, count, Py_None, rule->result, args[0]->shape, 0);
-general:;
+}
+
+static PyObject *apply_nodes(PyObject *op, PyObject *const *operands, Py_ssize_t count) {
+    Node *args[3], *made[3];
+    Py_ssize_t literals = 0, known = 0;
+    PyObject *joint = count >= 1 && count <= 3 ? joint_type(operands, count) : NULL;
+    PyObject *result = NULL;
+    for (; joint && known < count; known++) {
+        args[known] = (Node *)operands[known];
+        if (Py_TYPE(operands[known]) == &Node_Type) continue;
+        args[known] = literal(operands[known], joint, !exact_zeros);
+        if (!args[known]) break;
+        made[literals++] = args[known];
+    }
+    if (joint && known == count) result = apply_common(op, args, count);
+    while (literals) Py_DECREF(made[--literals]);
+    if (result || PyErr_Occurred()) return result;
     PyObject *stack[8];
     if (count > 7) {
         PyErr_SetString(PyExc_TypeError, "apply takes at most 7 operands");
@@ -414,6 +620,7 @@ static PyObject *intern_function(PyObject *module, PyObject *const *args, Py_ssi
         }
     unsigned long flags = PyLong_AsUnsignedLong(args[5]);
     if (flags == (unsigned long)-1 && PyErr_Occurred()) return NULL;
+    if (PyObject_TypeCheck(args[2], &Constant_Type)) flags |= constant_flags((Constant *)args[2]);
     PyObject *shape = PyTuple_GET_SIZE(args[4]) == 0 ? empty_shape : args[4];
     return (PyObject *)intern(args[0], (Node **)&PyTuple_GET_ITEM(args[1], 0), operands, args[2], args[3], shape,
                               (uint32_t)flags);
@@ -768,6 +975,50 @@ failed:
     return NULL;
 }
 
+/* dependents(outputs, sources): see ir/loop.py. No Python code runs in it, so its two marks stay its own. */
+static PyObject *dependents(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    if (count != 2 || !PyList_Check(args[0]) || !PyList_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "dependents takes two lists of nodes");
+        return NULL;
+    }
+    Stack found = {NULL, 0, 0};
+    PyObject *list = NULL;
+    int64_t oldest = INT64_MAX;
+    uint64_t reached = ++walk;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[1]); i++) {
+        PyObject *source = PyList_GET_ITEM(args[1], i);
+        if (Py_TYPE(source) == &Node_Type && ((Node *)source)->id < oldest) oldest = ((Node *)source)->id;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[0]); i++) {
+        PyObject *output = PyList_GET_ITEM(args[0], i);
+        if ((Py_TYPE(output) != &Node_Type || ((Node *)output)->id >= oldest) && push(&found, output) < 0) goto done;
+    }
+    for (size_t at = 0; at < found.count; at++)
+        for (Py_ssize_t i = 0; i < Py_SIZE(found.items[at]); i++) {
+            Node *arg = found.items[at]->args[i];
+            if (arg->id >= oldest && push(&found, (PyObject *)arg) < 0) goto done;
+        }
+    qsort(found.items, found.count, sizeof(Node *), by_id);
+    uint64_t depends = ++walk;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[1]); i++) {
+        PyObject *source = PyList_GET_ITEM(args[1], i);
+        if (Py_TYPE(source) == &Node_Type && ((Node *)source)->mark == reached) ((Node *)source)->mark = depends;
+    }
+    size_t kept = 0;
+    for (size_t at = 0; at < found.count; at++) {
+        Node *node = found.items[at];
+        for (Py_ssize_t i = 0; i < Py_SIZE(node) && node->mark != depends; i++)
+            if (node->args[i]->mark == depends) node->mark = depends;
+        if (node->mark == depends) found.items[kept++] = node;
+    }
+    list = PyList_New((Py_ssize_t)kept);
+    for (size_t i = 0; list && i < kept; i++) PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef(found.items[i]));
+done:
+    PyMem_Free(found.items);
+    return list;
+}
+
 /* ---------------------------------------------------------------------------------- scalars */
 
 static PyTypeObject *value_type; /* the public subclass of Scalar */
@@ -829,6 +1080,24 @@ static PyObject *unary(PyObject *op, PyObject *a) {
         return NULL;
     }
     return wrap_node(apply_nodes(op, operands, 1));
+}
+
+/* What free functions do with traced scalars and Python's numbers; None leaves the rest to Python. */
+static PyObject *apply_scalars(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    (void)module;
+    PyObject *operands[3];
+    int traced = 0;
+    if (count < 2 || count > 4) Py_RETURN_NONE;
+    for (Py_ssize_t i = 1; i < count; i++) {
+        PyTypeObject *type = Py_TYPE(args[i]);
+        int is_scalar = type == value_type || PyType_IsSubtype(type, &Scalar_Type);
+        operands[i - 1] = is_scalar ? (PyObject *)((Scalar *)args[i])->node : args[i];
+        traced |= is_scalar;
+        if (!operands[i - 1] || !(is_scalar || type == &PyFloat_Type || type == &PyLong_Type || type == &PyBool_Type))
+            Py_RETURN_NONE;
+    }
+    if (!traced) Py_RETURN_NONE;
+    return wrap_node(apply_nodes(args[0], operands, count - 1));
 }
 
 #define BINARY(name) \
@@ -992,15 +1261,20 @@ static PyTypeObject Node_Type = {
 
 /* ----------------------------------------------------------------------------------- module */
 
-/* configure(package, apply_general, repr, floats, ints): what Python provides */
+/* configure(package, apply_general, repr, class of constants, their row, dtypes in order of promotion) */
 static PyObject *configure(PyObject *module, PyObject *arguments) {
     (void)module;
-    PyObject *fields[5];
-    if (!PyArg_ParseTuple(arguments, "UOOO!O!", &fields[0], &fields[1], &fields[2], &PyFrozenSet_Type, &fields[3],
-                          &PyFrozenSet_Type, &fields[4]))
+    PyObject **const slots[] = {&package, &apply_general, &describe_unary, (PyObject **)&constant_type, &const_op,
+                                &bool_dtype, &int32_dtype, &int64_dtype, &float32_dtype, &float64_dtype};
+    PyObject *fields[sizeof slots / sizeof slots[0]];
+    if (!PyArg_ParseTuple(arguments, "UOOO!O(OOOOO)", &fields[0], &fields[1], &fields[2], &PyType_Type, &fields[3], &fields[4],
+                          &fields[5], &fields[6], &fields[7], &fields[8], &fields[9]))
         return NULL;
-    PyObject **const slots[5] = {&package, &apply_general, &describe_unary, &float_types, &int_types};
-    for (int i = 0; i < 5; i++) Py_XSETREF(*slots[i], Py_NewRef(fields[i]));
+    if (!PyType_IsSubtype((PyTypeObject *)fields[3], &Constant_Type)) {
+        PyErr_SetString(PyExc_TypeError, "the class of constants must derive from Constant");
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof slots / sizeof slots[0]; i++) Py_XSETREF(*slots[i], Py_NewRef(fields[i]));
     Py_RETURN_NONE;
 }
 
@@ -1051,11 +1325,17 @@ static PyMethodDef methods[] = {
     {"intern", (PyCFunction)(void (*)(void))intern_function, METH_FASTCALL,
      "intern(op, args, attr, dtype, shape, flags) -> Node"},
     {"reachable", reachable, METH_VARARGS, "reachable(outputs, more) -> list of nodes in order of id"},
+    {"dependents", (PyCFunction)(void (*)(void))dependents, METH_FASTCALL, "dependents(outputs, sources) -> list of nodes in order of id"},
     {"set_origin", set_origin, METH_O, "set_origin(node): nodes made from now on in this thread take its source line"},
     {"wrap", wrap, METH_O, "wrap(node) -> value"},
-    {"remember_rule", remember_rule, METH_VARARGS, "remember_rule(op, types, result, flags)"},
-    {"remember_literal", remember_literal, METH_VARARGS, "remember_literal(number, dtype, node)"},
-    {"configure", configure, METH_VARARGS, "configure(package, apply_general, repr, floats, ints)"},
+    {"hold_origin", hold_origin, METH_NOARGS, "hold_origin() -> whether the user's line is now held until set_origin(None)"},
+    {"literal", (PyCFunction)(void (*)(void))literal_function, METH_FASTCALL,
+     "literal(number, dtype, structural) -> the constant node, or None where range and type have to be checked"},
+    {"remember_rule", remember_rule, METH_VARARGS, "remember_rule(op, types, result, simplify, flags)"},
+    {"set_exact_zeros", set_exact_zeros, METH_O, "set_exact_zeros(flag): in this thread zeros do not absorb"},
+    {"apply_scalars", (PyCFunction)(void (*)(void))apply_scalars, METH_FASTCALL,
+     "apply_scalars(op, *operands) -> value, or None unless all are traced scalars and numbers, one at least traced"},
+    {"configure", configure, METH_VARARGS, "configure(package, apply_general, repr, Constant, CONST, dtypes)"},
     {"set_operator", set_operator, METH_VARARGS, "set_operator(name, op)"},
     {"set_value_type", set_value_type, METH_VARARGS, "set_value_type(type, operand)"},
     {"set_array_operator", set_array_operator, METH_O, "set_array_operator(function of op, a, b)"},
@@ -1073,18 +1353,16 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__graph(void);
 PyMODINIT_FUNC PyInit__graph(void) {
-    literals = PyDict_New();
     empty_shape = PyTuple_New(0);
-    if (!literals || !empty_shape || table_resize() < 0) return NULL;
-    if (PyType_Ready(&Node_Type) < 0 || PyType_Ready(&Numbers_Type) < 0 || PyType_Ready(&Scalar_Type) < 0) return NULL;
+    if (!empty_shape || table_resize() < 0) return NULL;
+    if (PyType_Ready(&Node_Type) < 0 || PyType_Ready(&Numbers_Type) < 0 || PyType_Ready(&Scalar_Type) < 0 || PyType_Ready(&Constant_Type) < 0) return NULL;
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (PyModule_AddObjectRef(module, "Node", (PyObject *)&Node_Type) < 0 ||
         PyModule_AddObjectRef(module, "Numbers", (PyObject *)&Numbers_Type) < 0 ||
-        PyModule_AddObjectRef(module, "Scalar", (PyObject *)&Scalar_Type) < 0)
+        PyModule_AddObjectRef(module, "Scalar", (PyObject *)&Scalar_Type) < 0 ||
+        PyModule_AddObjectRef(module, "Constant", (PyObject *)&Constant_Type) < 0)
         return NULL;
-    PyModule_AddIntConstant(module, "CONSTANT", CONSTANT);
-    PyModule_AddIntConstant(module, "PLAIN", PLAIN);
     PyModule_AddIntConstant(module, "STATEFUL", STATEFUL);
     PyModule_AddIntConstant(module, "EXTRA", EXTRA);
     return module;

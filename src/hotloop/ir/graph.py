@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from hotloop import _graph
-from hotloop._graph import CONSTANT, EXTRA, PLAIN, STATEFUL, intern, remember_literal, remember_rule
+from hotloop._graph import EXTRA, STATEFUL, intern, remember_rule
 from hotloop._graph import Node as Node  # the rest of the package takes both from here
 from hotloop._graph import apply as apply
-from hotloop.dtypes import FLOATS, INTS, DType, as_dtype, bool_, check_range, float32, float64, int32, int64, promote
+from hotloop.dtypes import COMPUTE, DType, as_dtype, bool_, check_range, float32, float64, int32, int64, promote
 from hotloop.errors import DivisionByZero, RangeError, ShapeError, TypeMismatch
 from hotloop.ir.fold import evaluate
 from hotloop.ir.op import REGISTRY, Op, untyped
@@ -44,46 +44,15 @@ _PACKAGE = str(Path(__file__).parent.parent) + "/"
 _serials = itertools.count()
 
 
-class Constant:
+class Constant(_graph.Constant):
     """The value of a constant node: a Python number for shape (), else a read-only array.
 
     `structural` marks zeros that the user wrote as Python numbers or that a sparse constructor
     made; only those absorb (x * 0 -> 0), see DESIGN 3.9.
-    `exact` is what the user wrote, before it was rounded to float32.
+    `exact` is what the user wrote, before it was rounded to float32. `key`: what arrays are equal by.
     """
 
-    __slots__ = ("_hash", "_key", "exact", "structural", "value")
-
-    def __init__(
-        self, value: Number | np.ndarray[Any, Any], dtype: DType, structural: bool, exact: float | np.ndarray[Any, Any] | None = None
-    ) -> None:
-        self.value = value
-        self.exact = value if exact is None else exact
-        self.structural = structural
-        self._key: object
-        if isinstance(value, np.ndarray):
-            self._key = (dtype, value.shape, value.tobytes(), structural)
-        elif value != value:  # all NaNs are one constant
-            self._key = (dtype, "nan", structural)
-        else:  # -0.0 == 0.0, but they are different constants
-            self._key = (dtype, value, structural, math.copysign(1.0, value) if value == 0 else 0)
-        if exact is not None:
-            self._key = (self._key, exact.tobytes() if isinstance(exact, np.ndarray) else exact)
-        self._hash = hash(self._key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constant) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    @property
-    def plain(self) -> bool:
-        """Whether no row simplifies with it: a scalar that is neither 0 nor a power of two."""
-        value = self.value
-        if isinstance(value, (np.ndarray, bool)) or not math.isfinite(value):
-            return isinstance(value, float)
-        return value not in (0, -1) and (abs(value) >= 1 << 53 or math.frexp(value)[0] not in (0.5, -0.5))
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"{self.value!r}{' structural' if self.structural and np.any(self.value == 0) else ''}"
@@ -165,10 +134,12 @@ def exact_numbers() -> Iterator[None]:
     """Trace with Python's own numbers: int64, float64, and x * 0 kept as it is (jit, cu, arrays)."""
     before = _mode.int_dtype, _mode.float_dtype, _mode.structural
     _mode.int_dtype, _mode.float_dtype, _mode.structural = int64, float64, False
+    _graph.set_exact_zeros(True)
     try:
         yield
     finally:
         _mode.int_dtype, _mode.float_dtype, _mode.structural = before
+        _graph.set_exact_zeros(not _mode.structural)
 
 
 def exact() -> bool:
@@ -228,7 +199,8 @@ def constant(number: Any, dtype: DType | None = None, structural: bool | None = 
     narrow = array.astype(dtype.numpy)
     narrow.flags.writeable = False
     exact = array.copy() if dtype is float32 and array.dtype == np.float64 and (array != narrow).any() else None
-    return intern(CONST, (), Constant(narrow, dtype, structural, exact), dtype, narrow.shape, CONSTANT)
+    key = (narrow.shape, narrow.tobytes(), None if exact is None else exact.tobytes())
+    return intern(CONST, (), Constant(narrow, dtype, structural, exact, key), dtype, narrow.shape, 0)
 
 
 def _check_constant(number: Number, dtype: DType) -> None:
@@ -239,6 +211,9 @@ def _check_constant(number: Number, dtype: DType) -> None:
 
 
 def _scalar_constant(number: Number, dtype: DType, structural: bool) -> Node:
+    known = _graph.literal(number, dtype, structural)
+    if known is not None:
+        return known
     value: Number
     if dtype.is_float:
         if isinstance(number, int) or (dtype is float32 and math.isfinite(number)):
@@ -252,7 +227,7 @@ def _scalar_constant(number: Number, dtype: DType, structural: bool) -> Node:
     # only a positive zero absorbs: -0.0 was written on purpose
     structural = structural and value == 0 and math.copysign(1.0, value) > 0
     attr = Constant(value, dtype, structural, number if dtype is float32 and value != number and value == value else None)
-    return intern(CONST, (), attr, dtype, (), CONSTANT | PLAIN if attr.plain else CONSTANT)
+    return intern(CONST, (), attr, dtype, (), 0)
 
 
 def input_node(init: np.ndarray[Any, Any], dtype: DType, name: str | None = None) -> Node:
@@ -309,7 +284,7 @@ def apply_general(op: Op, *operands: Node | Number) -> Node:
         raise _refused(op, types)
     wanted, dtype = found
     if wanted == types:
-        remember_rule(op, types, dtype, (op.simplify is not None) + 2 * op.commutative + 4 * op.alike)
+        remember_rule(op, types, dtype, op.simplify, op.commutative + 2 * op.alike + 4 * op.powers + 8 * op.divides)
     else:
         args = tuple([convert(arg, want) for arg, want in zip(args, wanted, strict=True)])
     shape = args[0].shape
@@ -358,11 +333,7 @@ def _coerce(operands: tuple[Node | Number, ...]) -> tuple[Node, ...]:
 
 
 def _literal(number: Any, joint: DType | None) -> Node:
-    dtype = _literal_dtype(number, joint)
-    node = constant(number, dtype)
-    if dtype is not None and dtype is joint and isinstance(number, (int, float)) and number:  # zeros depend on the trace: structural or not
-        remember_literal(number, dtype, node)
-    return node
+    return constant(number, _literal_dtype(number, joint))
 
 
 def _literal_dtype(number: Any, joint: DType | None) -> DType | None:
@@ -427,4 +398,4 @@ def _describe(node: Node) -> str:
     return f"%{node.id}: {node.dtype}{shape} = {node.op}({operands}){attr}"
 
 
-_graph.configure(_PACKAGE, apply_general, _describe, frozenset(FLOATS), frozenset(INTS))
+_graph.configure(_PACKAGE, apply_general, _describe, Constant, CONST, COMPUTE)

@@ -21,29 +21,7 @@ def dependents(outputs: Iterable[Node], sources: Iterable[Node]) -> list[Node]:
     cost is that of the graph between the two, not of the whole program. Bodies of loops are not
     entered: what they use is among the loop's operands.
     """
-    found = {source.id for source in sources}
-    if not found:
-        return []
-    oldest = min(found)
-    stack = [output for output in outputs if output.id >= oldest]
-    seen = {node.id: node for node in stack}
-    while stack:
-        for arg in stack.pop().args:
-            if arg.id >= oldest and arg.id not in seen:
-                seen[arg.id] = arg
-                stack.append(arg)
-    listed = []
-    for number in sorted(seen):
-        node = seen[number]
-        if number not in found:
-            for arg in node.args:
-                if arg.id in found:
-                    found.add(number)
-                    break
-            else:
-                continue
-        listed.append(node)
-    return listed
+    return _graph.dependents(list(outputs), list(sources))
 
 
 def check_scopes(outputs: Iterable[Node]) -> None:

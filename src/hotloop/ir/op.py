@@ -152,6 +152,8 @@ class Op:
     simplify  (*operands) -> simpler node or None; called before a node is made
     alike     simplify finds something where two operands are one node, or a single one is anything; without
               it only constants and the same row nested in itself are shown to it (a shortcut in graph.c)
+    powers    simplify finds something in powers of two too; without it only the scalar constants 0, 1 and -1 are
+              shown to it (a shortcut in graph.c)
     fast      the same, for identities that change the last bits; used under fast=True only
     operator  Python's special method name without underscores ("add"), for Node and value
     commutative  operands may be swapped without changing a bit
@@ -176,6 +178,7 @@ class Op:
     faults: Callable[..., Sequence[tuple[Any, str]]] | None = None
     simplify: Callable[..., Any] | None = None
     alike: bool = True
+    powers: bool = False
     fast: Callable[..., Any] | None = None
     operator: str | None = None
     commutative: bool = False

@@ -51,9 +51,8 @@ def power_of_two(node: Node) -> bool:
     """Tell whether `node` is a scalar float constant whose reciprocal is exact and normal."""
     if node.op is not CONST or node.shape or not node.dtype.is_float:
         return False
-    value = abs(node.attr.value)
-    limit = 126 if node.dtype.size == 4 else 1022
-    return math.isfinite(value) and value > 0 and math.frexp(value)[0] == 0.5 and abs(math.log2(value)) < limit
+    mantissa, exponent = math.frexp(node.attr.value)
+    return abs(mantissa) == 0.5 and abs(exponent - 1) < (126 if node.dtype.size == 4 else 1022)
 
 
 Rule = Callable[..., Node | None]

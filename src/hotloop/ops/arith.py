@@ -21,9 +21,9 @@ def _neutral_zero(node: Node) -> bool:
 
 
 def _add(x: Node, y: Node) -> Node | None:
-    if _neutral_zero(y):
+    if y.is_const and _neutral_zero(y):
         return x
-    return y if _neutral_zero(x) else None
+    return y if x.is_const and _neutral_zero(x) else None
 
 
 def _sub(x: Node, y: Node) -> Node | None:
@@ -38,6 +38,8 @@ def _sub(x: Node, y: Node) -> Node | None:
 
 def _mul(x: Node, y: Node) -> Node | None:
     for a, b in ((x, y), (y, x)):
+        if not b.is_const:
+            continue
         if equals(b, 1):
             return a
         if absorbs(b):
@@ -116,7 +118,7 @@ mul: Op = Op(
     operator="mul", commutative=True, faults=faults.of_mul, doc="Product; integers wrap.",
 )
 div: Op = Op(
-    "div", truediv(), np.divide, c="{x} / {y}", vjp=lambda g, out, x, y: (g / y, -(g * out) / y), simplify=_div, alike=False,
+    "div", truediv(), np.divide, c="{x} / {y}", vjp=lambda g, out, x, y: (g / y, -(g * out) / y), simplify=_div, alike=False, powers=True,
     operator="truediv", divides=True, faults=faults.of_div, singular=True, doc="Quotient as a float; by zero gives inf or NaN.",
 )
 floordiv: Op = Op(

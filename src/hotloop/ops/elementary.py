@@ -98,7 +98,7 @@ hypot: Op = _row(
 )
 pow_: Op = _row(
     "pow", np.power, lambda g, out, x, y: _pow_gradient(g, out, x, y), "x to the power y, in floats.",
-    singular=True, arity=2, domain=((0.0, 50.0), (-5.0, 5.0)), simplify=_pow,
+    singular=True, arity=2, domain=((0.0, 50.0), (-5.0, 5.0)), simplify=_pow, powers=True,
 )
 
 

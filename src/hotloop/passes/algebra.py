@@ -9,6 +9,7 @@ matrix product of a sum is the sum of reductions. Of the old and the new form th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from hotloop.ir.rewrite import Scopes, count_uses, rebuild, rebuild_loop, walk
 from hotloop.ops.arith import add, div, mul, neg, norm, sqrt, sub
 from hotloop.ops.elementary import pow_
 from hotloop.ops.shape import broadcast_to
-from hotloop.passes.collect import Number, Product, Sum, bare, gather, join, literal, without_roots
+from hotloop.passes.collect import Number, Product, Sum, bare, gather, join, literal, separate, without_roots
 from hotloop.passes.combine import Arithmetic, Unfit
 from hotloop.passes.linear import REDUCTIONS, expand
 from hotloop.passes.price import Prices, cost
@@ -60,12 +61,13 @@ class Algebra:
         """Return the ids of nodes that are part of their only user's tree."""
         uses, scope = count_uses(self.nodes, self.outputs), self.scopes.of
         absorbed: set[int] = set()
+        candidates = {node.id for node in self.nodes if node.op in _HANDLERS and uses[node.id] == 1}
         for node in self.nodes:
             if node.op in _HANDLERS and node.dtype is not bool_:
                 for arg in node.args:
-                    alike = arg.dtype is node.dtype and scope.get(arg.id) == scope.get(node.id)
-                    if alike and uses[arg.id] == 1 and arg.op in _HANDLERS:
-                        absorbed.add(arg.id)
+                    number = arg.id
+                    if number in candidates and arg.dtype is node.dtype and (not scope or scope[number] == scope[node.id]):
+                        absorbed.add(number)
         return absorbed
 
     def arithmetic(self, dtype: DType) -> Arithmetic:
@@ -80,20 +82,44 @@ class Algebra:
         found, absorbed = self.found, self.absorbed
         try:
             for node in self.nodes:
-                _graph.set_origin(node)
-                handler = _HANDLERS.get(node.op) if node.dtype is not bool_ else None
-                if handler is None:
-                    found[node.id] = self.plain(node) if node.args else node
-                    continue
-                try:
-                    found[node.id] = handler(self, node)
-                except Unfit:
-                    found[node.id] = self.straight(node)
-                if node.id not in absorbed:
-                    self.node_of(node)
+                if not node.args:
+                    found[node.id] = node
+                elif node.id not in absorbed:
+                    _graph.set_origin(node)
+                    if node.op not in _HANDLERS or node.dtype is bool_:
+                        found[node.id] = self.plain(node)
+                    else:
+                        found[node.id] = self._separate(node) or self._gathered(node)
         finally:
             _graph.set_origin(None)
         return [self.node_of(output) for output in self.outputs]
+
+    def _separate(self, root: Node) -> Node | None:
+        """Return a tree as chains of fma if nothing in it can meet, the common case; None if something might."""
+        if self.scopes.trips:
+            return None
+        arithmetic = self.arithmetic(root.dtype)
+        terms = separate(root, cast(dict[int, Node], self.found), self.absorbed, arithmetic.fma)  # leaves are nodes
+        if terms is None:
+            return None
+        try:
+            return arithmetic.chains(*terms)
+        except Unfit:
+            return None
+
+    def _gathered(self, root: Node) -> Node:
+        """Gather a tree, operands first, and build it again."""
+        absorbed = self.absorbed
+        tree = [root]
+        for node in tree:
+            tree.extend([arg for arg in node.args if arg.id in absorbed])
+        for node in sorted(tree, key=_id) if len(tree) > 1 else tree:
+            _graph.set_origin(node)
+            try:
+                self.found[node.id] = _HANDLERS[node.op](self, node)
+            except Unfit:
+                self.found[node.id] = self.straight(node)
+        return self.node_of(root)
 
     # -------------------------------------------------------------------------------- settling
 
@@ -229,6 +255,10 @@ class _Nodes(dict[int, Node]):
         form = self._found[number]
         assert isinstance(form, Node), "results and operands of loops are never part of a tree"
         return form
+
+
+def _id(node: Node) -> int:
+    return node.id
 
 
 # ------------------------------------------------------------------------------------ the handlers

@@ -11,11 +11,11 @@ from hotloop.ir.graph import CONST, Node, apply, constant
 from hotloop.ir.op import Op
 from hotloop.ir.rewrite import Scopes
 from hotloop.ops.arith import add, div, fma, mul, neg, sub
-from hotloop.passes.collect import ONE, Entry, Monomial, Number, Product, join
+from hotloop.passes.collect import ONE, Entry, Monomial, Number, Product, Signed, Term, join
 from hotloop.passes.price import Prices
 
 NESTING = 8  # common factors taken out of common factors, at most
-CHAIN = 4  # products accumulated by fma one after the other; longer sums get up to CHAIN chains
+CHAIN = 8  # products accumulated by fma one after the other; longer sums get two chains, then four
 
 
 class Unfit(Exception):
@@ -33,6 +33,7 @@ class Arithmetic:
         self.ready = ready  # node id -> length of the longest chain of operations up to it
         self.fma = contract and dtype.is_float
         self.spent = 0
+        self._numbers: dict[Number, Node] = {}
         if dtype.is_float:
             limits = np.finfo(dtype.numpy)
             self._least, self._most = float(limits.tiny), float(limits.max)
@@ -50,7 +51,10 @@ class Arithmetic:
 
     def number(self, value: Number) -> Node:
         """Return the node of a coefficient."""
-        return constant(self.fit(value), self.dtype, structural=True)
+        found = self._numbers.get(value)
+        if found is None:
+            found = self._numbers[value] = constant(self.fit(value), self.dtype, structural=True)
+        return found
 
     # --------------------------------------------------------------------------------- operations
 
@@ -68,7 +72,12 @@ class Arithmetic:
     def learn(self, node: Node) -> None:
         """Note when a node is ready and in which loops it runs."""
         ready, args = self.ready, node.args
-        ready[node.id] = self.prices.unit(node.op) + max([ready.get(arg.id, 0) for arg in args], default=0)
+        latest = 0
+        for arg in args:
+            when = ready.get(arg.id, 0)
+            if when > latest:
+                latest = when
+        ready[node.id] = self.prices.unit(node.op) + latest
         if self.scopes.trips and node.id not in self.scopes.of:
             self.scopes.of[node.id] = self.scopes.joint(args)
 
@@ -205,6 +214,48 @@ class Arithmetic:
             self._accumulate(items, pending)
         return self._collapse(items, add)
 
+    def chains(self, items: list[Signed], products: list[Term], met: dict[Node, Number]) -> Node:
+        """Add up what `separate` found, early products first, in one chain of fma for each dozen or so."""
+        for node, number in met.items():
+            if number in (1, -1):
+                items.append((int(number), node))
+            elif number:
+                products.append((1, None, self.number(number), node))
+        if not items and not products:
+            return self.number(0)
+        if not self.fma or len(items) + len(products) == 1:
+            items += [(sign, self.make(mul, p, q)) for sign, p, q in map(self._pair, products)]
+            return self.scaled(*self._collapse(items, add))
+        if len(products) > 1:
+            products = sorted(products, key=self._late)
+        groups: tuple[list[tuple[Node, Node]], list[tuple[Node, Node]]] = ([], [])
+        for term in products:
+            sign, p, q = self._pair(term)
+            groups[sign < 0].append((p, q))
+        for sign, group in zip((1, -1), groups, strict=True):
+            count = _parallel(len(group))
+            for start in range(count):
+                begin = next((k for k, item in enumerate(items) if item[0] == sign), None) if start == 0 else None
+                total = None if begin is None else items.pop(begin)[1]
+                for p, q in group[start::count]:
+                    total = self.make(mul, p, q) if total is None else self.make(fma, p, q, total)
+                assert total is not None
+                items.append((sign, total))
+        return self.scaled(*self._collapse(items, add))
+
+    def _late(self, product: Term) -> int:
+        ready = self.ready
+        return max(ready.get(product[2].id, 0), ready.get(product[3].id, 0))
+
+    def _pair(self, term: Term) -> tuple[int, Node, Node]:
+        """Return a term as sign and two factors; a constant takes the sign."""
+        sign, scale, p, q = term
+        if scale is not None:
+            return 1, p, self.make(mul, scale if sign > 0 else self.number(-scale.attr.value), q)
+        if sign < 0 and p.op is CONST and not p.shape:
+            return 1, self.number(-p.attr.value), q
+        return sign, p, q
+
     def _split(self, weight: Number, key: Monomial) -> tuple[Node, Node] | None:
         """Return a term as two factors for fma, or None if it is no product."""
         if not isinstance(key, tuple):
@@ -221,8 +272,8 @@ class Arithmetic:
         """Turn products to add into chains of fma, a few side by side if there are many."""
         for wanted in (1, -1):
             products = [(p, q) for sign, p, q in pending if sign == wanted]
-            chains = 1 if len(products) <= CHAIN else min(CHAIN, len(products) // CHAIN + 1)
-            for start in range(min(chains, len(products))):
+            chains = _parallel(len(products))
+            for start in range(chains):
                 begin = next((k for k, item in enumerate(items) if item[0] == wanted and self._joins(item[1], products[start])), None)
                 total = items.pop(begin)[1] if begin is not None and start == 0 else None
                 for p, q in products[start::chains]:
@@ -264,6 +315,11 @@ class Arithmetic:
         for k, entry in enumerate(entries):
             if not taken[k]:
                 yield entry
+
+
+def _parallel(products: int) -> int:
+    """Return how many chains of fma run side by side: as few as hide its latency, for each ends in an addition."""
+    return min(1, products) if products <= CHAIN else 2 if products <= 2 * CHAIN else 4
 
 
 def _shared(entries: list[Entry]) -> dict[tuple[Node, bool], list[int]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hotloop import _graph
 from hotloop.dtypes import DType, float32, float64, int64
 from hotloop.errors import GradientError
 from hotloop.ir.graph import ITEM, LOOP, Body, Node, apply, constant, convert, param_node, source_line, structure
@@ -94,13 +95,18 @@ def pull(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) ->
     """
     between = dependents(outputs, wrt)
     sweep = _Sweep(between)
-    for output, seed in zip(outputs, seeds, strict=True):
-        if output.id in sweep.inside:
-            sweep.add(output, convert(seed, derivative_dtype(output.dtype)), None)
-    wanted = {node.id for node in wrt}
-    for node in reversed(between):
-        if node.id not in wanted:
-            sweep.visit(node)
+    held = _graph.hold_origin()
+    try:
+        for output, seed in zip(outputs, seeds, strict=True):
+            if output.id in sweep.inside:
+                sweep.add(output, convert(seed, derivative_dtype(output.dtype)), None)
+        wanted = {node.id for node in wrt}
+        for node in reversed(between):
+            if node.id not in wanted:
+                sweep.visit(node)
+    finally:
+        if held:
+            _graph.set_origin(None)
     return [sweep.cotangents.get(node.id) for node in wrt]
 
 

@@ -18,7 +18,7 @@ from hotloop.dtypes import DType, int32, int64
 from hotloop.image import Symbol
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
 from hotloop.ir.loop import dependents
-from hotloop.ir.op import REGISTRY, Op
+from hotloop.ir.op import REGISTRY
 from hotloop.ir.program import (
     COPY,
     DTYPE_NUMBER,
@@ -26,7 +26,6 @@ from hotloop.ir.program import (
     LOOP_BEGIN,
     LOOP_END,
     LOOP_EXIT,
-    OUTPUT,
     STORE,
     WIDE_NUMBER,
     Program,

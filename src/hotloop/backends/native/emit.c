@@ -60,14 +60,15 @@ typedef struct {
     const Item *items;
     const Overload *overloads;
     const int32_t *classes; /* 16 vector, then 16 integer registers: group of each */
-    const int32_t *basics;  /* load x7, store x7, move v, move i, move wide, set, repeat, unless, jump, leave, enter item */
+    const int32_t *basics;  /* load x7, store x7, move v, move i, move wide, set, repeat, unless, jump, leave, return, enter item */
     const uint8_t *code;
     Py_ssize_t item_count;
     int32_t count[3];       /* allocatable registers of each class */
     int32_t saved[3];       /* masks of those that survive a helper */
+    int32_t kept;           /* mask of integer registers that belong to the caller of a program */
 } Library;
 
-enum { LOAD = 0, STORE = 7, MOVE = 14, SET = 17, REPEAT, UNLESS, JUMP, LEAVE, ENTER };
+enum { LOAD = 0, STORE = 7, MOVE = 14, SET = 17, REPEAT, UNLESS, JUMP, LEAVE, RETURN, ENTER };
 enum { WIDE = 5 }; /* dtypes from here on are vectors of lanes; below, bool int32 int64 float32 float64 */
 
 typedef struct {
@@ -131,9 +132,9 @@ typedef struct {
     ARRAY(int32_t) free_slots[3]; /* of 4, 8 and 32 bytes */
     int32_t released[8][2];       /* slots to free after this instruction: it may still read them */
     int releases;
-    int64_t data_size;
+    int64_t data_size, entry;
     int64_t executed, weight; /* instructions of one run; weight -1: inside a loop of no fixed length */
-    int unbounded;
+    int unbounded, entered; /* entered: the program needs the entry that saves the caller's registers */
     int32_t stores, loads, moves, stencils_put;
     int32_t depth, stack[64];
     int failed;
@@ -271,6 +272,7 @@ static void set_register(State *s, int32_t value, int32_t reg) {
     if (s->value[value].reg >= 0 && s->content[cls][s->value[value].reg] == value) s->content[cls][s->value[value].reg] = -1;
     s->value[value].reg = reg;
     if (reg >= 0) s->content[cls][reg] = value;
+    if (reg >= 0 && cls == INTEGER) s->entered |= s->lib->kept >> reg & 1;
 }
 
 static int slot_pool(const State *s, int32_t value) {
@@ -524,6 +526,7 @@ static void clear_for_call(State *s, int32_t at, const Stencil *stencil) {
 
 static void put_call(State *s, int32_t at) {
     const Instruction *in = &s->code[at];
+    s->entered = 1; /* the stencil keeps the context in a register of the caller's */
     int32_t number = s->lib->overloads[in->op].registers;
     const Stencil *stencil = &s->lib->stencils[number];
     int count = stencil->sources;
@@ -578,6 +581,7 @@ static int32_t pin(State *s, int32_t value, int calls) {
     if (calls && __builtin_popcount(allowed) <= 1) return -1;
     int32_t reg = allocate(s, cls, ~allowed, 1);
     s->pinned[cls] |= 1u << reg;
+    if (cls == INTEGER) s->entered |= s->lib->kept >> reg & 1;
     return reg;
 }
 
@@ -842,8 +846,11 @@ static void assemble_state(State *s) {
     const Item *enter = &lib->items[lib->basics[ENTER]];
     append(s, lib->code + enter->code, enter->length);
     emit_all(s);
-    put(s, lib->overloads[lib->basics[LEAVE]].registers, (int32_t[4]){0}, 0, 0);
+    int wide = 0;
+    for (int32_t v = 0; v < s->values; v++) wide |= s->info[v].dtype >= WIDE;
+    put(s, lib->overloads[lib->basics[wide ? LEAVE : RETURN]].registers, (int32_t[4]){0}, 0, 0);
     if (s->failed) return;
+    s->entry = s->entered ? 0 : enter->length;
     for (int32_t p = enter->patch; p < enter->patch + enter->patches; p++) {
         const Patch *patch = &lib->patches[p];
         if (patch->kind == TARGET) write32(s, patch->position, (int64_t)enter->length + patch->addend - patch->position);
@@ -869,8 +876,8 @@ static int library_init(PyObject *object, PyObject *arguments, PyObject *keyword
         return -1;
     }
     Py_buffer *b = self->buffers;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*(ii)(ii)", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7],
-                          &b[8], &b[9], &self->count[1], &self->count[2], &self->saved[1], &self->saved[2]))
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*(ii)(ii)i", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7],
+                          &b[8], &b[9], &self->count[1], &self->count[2], &self->saved[1], &self->saved[2], &self->kept))
         return -1;
     self->stencils = b[0].buf;
     self->variants = b[1].buf;
@@ -943,7 +950,7 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
     if (s->failed == 1) PyErr_NoMemory();
     else if (s->failed) PyErr_SetString(PyExc_AssertionError, "the register allocator ran out of registers");
     else
-        result = Py_BuildValue("y#L(iiii)L", s->out.items, s->out.count, (long long)s->data_size, s->stencils_put, s->stores,
+        result = Py_BuildValue("y#LL(iiii)L", s->out.items, s->out.count, (long long)s->entry, (long long)s->data_size, s->stencils_put, s->stores,
                                s->loads, s->moves, s->unbounded ? -1LL : (long long)s->executed);
     state_close(s);
     PyBuffer_Release(&code);
@@ -956,7 +963,7 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS,
      "assemble(library, instructions, values, loops, carries, data_size) ->\n"
-     "(code, data_size, (stencils, stores, loads, moves), instructions of one run or -1)"},
+     "(code, entry, data_size, (stencils, stores, loads, moves), instructions of one run or -1)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -15,9 +15,9 @@ from hotloop.stencils.library import library
 _SHORTS = ("b", "i32", "i64", "f32", "f64")
 _LOADS = [*[f"load.{short}" for short in _SHORTS], "fill.w", "fill.w"]
 _STORES = [*[f"store.{short}" for short in _SHORTS], "spill.w", "spill.w"]
-_BASICS = [*_LOADS, *_STORES, "move.v", "move.i", "move.w", "set", "repeat", "unless", "jump", "leave"]
+_BASICS = [*_LOADS, *_STORES, "move.v", "move.i", "move.w", "set", "repeat", "unless", "jump", "leave", "return"]
 
-# what the entry pushes and the deepest helper uses: far below this on every target (DESIGN 3.6)
+# what the entry pushes and the deepest helper uses: far below this on every target
 STACK = 512
 
 
@@ -34,17 +34,18 @@ def _tables(target: str) -> _emit.Library:
         found.code,
         (found.meta["vectors"], found.meta["integers"]),
         (found.meta["saved_vectors"], found.meta["saved_integers"]),
+        found.meta["kept_integers"],
     )  # fmt: skip
 
 
 def link(program: Program, target: str) -> Image:
     """Allocate registers, copy stencils, fill holes."""
-    code, data_size, (stencils, stores, loads, moves), executed = _emit.assemble(
+    code, entry, data_size, (stencils, stores, loads, moves), executed = _emit.assemble(
         _tables(target), program.code, program.values, program.loops, program.carries, len(program.data)
     )
     data = bytes(program.data) + bytes(max(data_size, 16) - len(program.data))
     facts = {"stencils": stencils, "stores": stores, "loads": loads, "moves": moves}
     return Image(
-        target=target, code=code, data=data, entry=0, symbols=tuple(program.symbols), stack=STACK,
+        target=target, code=code, data=data, entry=entry, symbols=tuple(program.symbols), stack=STACK,
         instructions=None if executed < 0 else executed, facts=facts,
     )  # fmt: skip
