@@ -51,7 +51,11 @@ EXTENSIONS = [
         flags=("-Wconversion",),
     ),
     extension("_elementary", "src/hotloop/ops/c/module.c", headers=("src/hotloop/ops/c/*.h",), flags=STRICT),
-    extension("_emit", "src/hotloop/backends/native/emit.c", headers=("src/hotloop/backends/native/*.h",)),
+    extension(
+        "_emit",
+        *(f"src/hotloop/backends/native/{name}.c" for name in ("emit", "emission", "registers", "instructions", "loops", "program")),
+        headers=("src/hotloop/backends/native/*.h",),
+    ),
 ]
 
 

@@ -24,7 +24,6 @@ class Library:
         code: Buffer,
         registers: tuple[int, int],
         saved: tuple[int, int],
-        kept: int,
         kept_integers: int,
         /,
     ) -> None: ...

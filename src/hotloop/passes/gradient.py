@@ -98,16 +98,16 @@ def pull(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) ->
     held = _graph.hold_origin()
     try:
         for output, seed in zip(outputs, seeds, strict=True):
-            if output.id in sweep.inside:
+            if output in sweep.inside:
                 sweep.add(output, convert(seed, derivative_dtype(output.dtype)), None)
-        wanted = {node.id for node in wrt}
+        wanted = set(wrt)
         for node in reversed(between):
-            if node.id not in wanted:
+            if node not in wanted:
                 sweep.visit(node)
     finally:
         if held:
             _graph.set_origin(None)
-    return [sweep.cotangents.get(node.id) for node in wrt]
+    return [sweep.cotangents.get(node) for node in wrt]
 
 
 class _Sweep:
@@ -115,11 +115,11 @@ class _Sweep:
 
     def __init__(self, between: list[Node]) -> None:
         self.between = between
-        self.inside = {node.id for node in between}
-        self.cotangents: dict[int, Node] = {}
-        self._guards: dict[int, Guard | None] = {}
-        self._items: dict[int, dict[int, Node]] = {}
-        self._wild: set[int] | None = None
+        self.inside = set(between)
+        self.cotangents: dict[Node, Node] = {}
+        self._guards: dict[Node, Guard] = {}  # where a cotangent is not zero, if known
+        self._items: dict[Node, dict[int, Node]] = {}
+        self._wild: set[Node] | None = None
 
     def add(self, node: Node, part: Node, guard: Guard | None) -> None:
         """Add a part of a node's cotangent, brought to the node's shape and derivative type."""
@@ -131,45 +131,49 @@ class _Sweep:
             part = sum_to(part, node.shape) if len(part.shape) >= len(node.shape) else part
             part = broadcast_to(part, node.shape)
         part = convert(part, derivative_dtype(node.dtype))
-        before = self.cotangents.get(node.id)
+        before = self.cotangents.get(node)
         if before is None:
-            self.cotangents[node.id] = part
-            self._guards[node.id] = guard
+            self.cotangents[node] = part
+            if guard is not None:
+                self._guards[node] = guard
             return
-        self.cotangents[node.id] = apply(add, before, part)
-        known = self._guards.get(node.id)
+        self.cotangents[node] = apply(add, before, part)
+        known = self._guards.get(node)
         if known is not guard:
-            joined = None
+            self._guards.pop(node, None)
             if known is not None and guard is not None and known.joins(guard):
-                joined = known.either(guard)
-            self._guards[node.id] = joined
+                self._guards[node] = known.either(guard)
 
     def visit(self, node: Node) -> None:
         """Hand a node's cotangent on to its operands."""
-        if node.op is LOOP:
+        op, cotangents = node.op, self.cotangents
+        if op is LOOP:
             self._visit_loop(node)
             return
-        cotangent = self.cotangents.get(node.id)
+        cotangent = cotangents.get(node)
         args = node.args
         if cotangent is None or not args:
             return
-        if node.op is ITEM:
-            self._items.setdefault(args[0].id, {})[node.attr] = cotangent
+        if op is ITEM:
+            self._items.setdefault(args[0], {})[node.attr] = cotangent
             return
-        if node.op.vjp is None:
+        vjp = op.vjp
+        if vjp is None:
             raise _no_derivative(node)
-        guard = self._guards.get(node.id)
+        guard = self._guards.get(node)
         attributes = node.attr
-        parts = node.op.vjp(cotangent, node, *args, **attributes) if attributes else node.op.vjp(cotangent, node, *args)
+        parts = vjp(cotangent, node, *args, **attributes) if attributes else vjp(cotangent, node, *args)
         for arg, part in zip(args, parts, strict=True):
-            if part is None or arg.id not in self.inside:
+            if part is None or arg not in self.inside:
                 continue
             plain = part.dtype is arg.dtype and part.shape == arg.shape and not part.is_const
             if guard is None and plain and part.op is not select:  # the common case of what follows
-                before = self.cotangents.get(arg.id)
-                self.cotangents[arg.id] = part if before is None else apply(add, before, part)
-                if before is not None:
-                    self._guards[arg.id] = None
+                before = cotangents.get(arg)
+                if before is None:
+                    cotangents[arg] = part
+                else:
+                    cotangents[arg] = apply(add, before, part)
+                    self._guards.pop(arg, None)
             elif part is cotangent:
                 self.add(arg, part, guard if guard is None or arg.shape == node.shape or not guard.shape else None)
             else:
@@ -180,7 +184,7 @@ class _Sweep:
         if guard is not None and guard.shape and not (guard.shape == node.shape == part.shape and node.op.types.overloads):
             guard = None
         own, taken = _condition(part) if part.op is select else (None, None)
-        if guard is not None and taken is not self.cotangents[node.id] and self._may_poison(node):
+        if guard is not None and taken is not self.cotangents[node] and self._may_poison(node):
             part = call("select", guard.build(), part, constant(0, part.dtype, structural=True))
         if own is not None:
             guard = guard.both(own) if guard is not None and own.joins(guard) else own
@@ -192,15 +196,15 @@ class _Sweep:
             self._wild = set()
             for inner in self.between:
                 if inner.op.singular or inner.op in (LOOP, ITEM) or any(self._is_wild(arg) for arg in inner.args):
-                    self._wild.add(inner.id)
-        return node.id in self._wild
+                    self._wild.add(inner)
+        return node in self._wild
 
     def _is_wild(self, arg: Node) -> bool:
         assert self._wild is not None
-        return arg.id in self._wild if arg.id in self.inside else bool(arg.args)
+        return arg in self._wild if arg in self.inside else bool(arg.args)
 
     def _visit_loop(self, loop: Node) -> None:
-        items = self._items.get(loop.id)
+        items = self._items.get(loop)
         if items is None:
             return
         if loop.attr.trips is None:
@@ -215,7 +219,7 @@ class _Sweep:
                 "hl.jacobian by few values, which keep the loop, or fewer trips."
             )
         # stand-ins for the operands: an expanded body may look through an array at what it was packed of
-        sources = {arg.id: arg for arg in loop.args if arg.id in self.inside}
+        sources = {arg.id: arg for arg in loop.args if arg in self.inside}
         stand_ins = {number: param_node(arg.dtype, arg.shape) for number, arg in sources.items()}
         ends = unroll_loop(rebuild(loop, [stand_ins.get(arg.id, arg) for arg in loop.args]))
         parts = pull([ends[k] for k in items], list(items.values()), list(stand_ins.values()))
