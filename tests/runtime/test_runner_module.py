@@ -557,19 +557,3 @@ def test_nothing_allocates_while_it_runs(tmp_path):
         count, counting = done.stdout.split()
         assert counting == "True", done.stderr
         assert int(count) <= most + 50, "the run loop allocates"
-
-
-def test_calls_cost_nanoseconds():
-    """Generous bounds, for a busy machine: the benchmark `call` has the figures."""
-
-    def best(call, *arguments):
-        times = []
-        for _ in range(20):
-            start = time.perf_counter_ns()
-            for _ in range(1000):
-                call(*arguments)
-            times.append((time.perf_counter_ns() - start) / 1000)
-        return min(times)
-
-    assert best(_runner.Program(RETURN, b"", 0).run) < 300
-    assert best(adder(), 1.5, 2.5) < 500

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hotloop._graph import wrap
+from hotloop._graph import Scalar, wrap
 from hotloop.dtypes import DType, as_dtype, bool_, check_range, int32, promote
 from hotloop.errors import ShapeError, TraceError, TypeMismatch
 from hotloop.frontend.array import Array
@@ -30,6 +30,7 @@ from hotloop.ir.loop import build_loop, dependents
 from hotloop.ops.logic import lt, ne
 
 _NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+_SCALARS = (Scalar, float, int)
 
 
 def iif(cond: Any, a: Tree, b: Tree) -> Any:  # Any: a condition; a value of the structure of a and b
@@ -42,6 +43,8 @@ def iif(cond: Any, a: Tree, b: Tree) -> Any:  # Any: a condition; a value of the
     """
     if isinstance(cond, _NUMBERS):
         return a if cond else b
+    if isinstance(a, _SCALARS) and isinstance(b, _SCALARS):
+        return where(cond, a, b)
     first, structure = flatten(a)
     second, other = flatten(b)
     if structure != other:

@@ -6,7 +6,7 @@ import enum
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from os.path import basename
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -192,7 +192,7 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> Any:
         raise
     except RecursionError:
         code = getattr(function, "__code__", None)
-        where = f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else user_line()
+        where = f"{basename(code.co_filename)}:{code.co_firstlineno}" if code is not None else user_line()
         raise TraceError(
             f"{where}: {name}() calls itself without end while it is traced: both sides of hl.iif are traced, so a traced "
             "condition cannot end a recursion. Use hl.while_loop or hl.loop, or make the argument that ends it static."

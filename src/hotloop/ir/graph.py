@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from os.path import basename, dirname  # pathlib takes 5 ms to import
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ PARAM = Op("param", untyped(), np.asarray, doc="A variable bound by a loop; attr
 LOOP = Op("loop", untyped(), np.asarray, doc="A loop; attr is a `Body`, operands are inits and captures.")
 ITEM = Op("item", untyped(), np.asarray, doc="Result number attr of a loop.")
 
-_PACKAGE = str(Path(__file__).parent.parent) + "/"
+_PACKAGE = dirname(dirname(__file__)) + "/"
+_NUMPY_SCALARS: dict[type, DType] = {dtype.numpy.type: dtype for dtype in COMPUTE}
 _serials = itertools.count()
 
 
@@ -166,7 +167,7 @@ def source_line(node: Node) -> str:
     """Return "file.py:12" for the line of the user's program that made this node."""
     code, instruction = node.where
     lines = [line for start, end, line in code.co_lines() if start <= instruction < end and line]
-    return f"{Path(code.co_filename).name}:{lines[0] if lines else code.co_firstlineno}"
+    return f"{basename(code.co_filename)}:{lines[0] if lines else code.co_firstlineno}"
 
 
 def user_line() -> str:
@@ -174,7 +175,7 @@ def user_line() -> str:
     frame = sys._getframe(1)  # noqa: SLF001 - what `inspect.currentframe` calls, without its import
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return f"{basename(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 # -------------------------------------------------------------------------------------- builders
@@ -190,6 +191,8 @@ def constant(number: Any, dtype: DType | None = None, structural: bool | None = 
     if isinstance(number, (bool, int, float)) and not isinstance(number, np.generic):
         dtype = dtype or default_dtype(number)
         return _scalar_constant(number, dtype, structural)
+    if dtype is None and type(number) in _NUMPY_SCALARS:
+        return _scalar_constant(number.item(), _NUMPY_SCALARS[type(number)], structural)
     array = np.asarray(number)
     if array.dtype.kind not in "biuf":
         raise TypeMismatch(f"{user_line()}: {number!r:.60} is no number. Use numbers, arrays of numbers and traced values.")
@@ -228,6 +231,11 @@ def _scalar_constant(number: Number, dtype: DType, structural: bool) -> Node:
     structural = structural and value == 0 and math.copysign(1.0, value) > 0
     attr = Constant(value, dtype, structural, number if dtype is float32 and value != number and value == value else None)
     return intern(CONST, (), attr, dtype, (), 0)
+
+
+def constants(numbers: Iterable[Number], dtype: DType, structural: bool) -> list[Node]:
+    """Return the constant node of each number."""
+    return [_graph.literal(number, dtype, structural) or _scalar_constant(number, dtype, structural) for number in numbers]
 
 
 def input_node(init: np.ndarray[Any, Any], dtype: DType, name: str | None = None) -> Node:

@@ -1,21 +1,23 @@
 """Array rows: movement, reductions and products of N-d arrays, and the builders that check shapes.
 
 Each row's `lower` is its meaning: one function that works on numeric arrays (the oracle) and on
-object arrays of scalar nodes (`unroll`), so both are the same order of the same operations.
+object arrays of scalar nodes (`unroll`), so both are the same order of the same operations. Nodes of
+reductions are made one result after the other, since the native code keeps the order of creation.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from hotloop.dtypes import DType, bool_, int32, int64, promote
 from hotloop.errors import ShapeError, TypeMismatch
-from hotloop.ir.graph import Node, Shape, constant, convert, structure, user_line
-from hotloop.ir.op import Op, untyped
+from hotloop.ir.graph import Node, Shape, apply, constant, convert, structure, user_line
+from hotloop.ir.op import REGISTRY, Op, untyped
 from hotloop.ops import faults
 from hotloop.ops.algebra import call
 
@@ -68,22 +70,58 @@ def fold_halves(x: Array, combine: Callable[[Array, Array], Array]) -> Any:  # A
     return partial[0]
 
 
-def _fold_axes(x: Array, axes: tuple[int, ...], combine: Callable[[Array, Array], Array]) -> Array:
+@lru_cache(maxsize=64)
+def _fold_steps(count: int) -> tuple[int, ...]:
+    """Return the order of `fold_halves` over `count` terms in postfix: a term's number, or -1 to combine the last two."""
+    lanes = min(count, LANES)
+    steps: list[int] = []
+
+    def lane(place: int, left: int) -> None:  # the partial result in `place` when `left` of them are left
+        if left == lanes:
+            steps.append(place)
+            for term in range(place + LANES, count, LANES):
+                steps.extend((term, -1))
+            return
+        before = min(2 * left, lanes)
+        lane(place, before)
+        if place + left < before:
+            lane(place + left, before)
+            steps.append(-1)
+
+    lane(0, 1)
+    return tuple(steps)
+
+
+def fold_terms(count: int, term: Callable[[int], Any], combine: Callable[[Any, Any], Any]) -> Any:  # Any: nodes
+    """Reduce term(0) ... term(count - 1) in the order of `fold_halves`, each made when it is needed.
+
+    So few are alive at once: at most six partial results, whatever the count.
+    """
+    waiting: list[Any] = []
+    for step in _fold_steps(count):
+        if step < 0:
+            last = waiting.pop()
+            waiting[-1] = combine(waiting[-1], last)
+        else:
+            waiting.append(term(step))
+    return waiting[0]
+
+
+def _fold_axes(x: Array, axes: tuple[int, ...], name: str) -> Array:
     kept = [axis for axis in range(x.ndim) if axis not in axes]
-    moved = x.transpose([*axes, *kept]).reshape(-1, *[x.shape[axis] for axis in kept])
-    return np.asarray(fold_halves(moved, combine))
+    shape = tuple([x.shape[axis] for axis in kept])
+    if x.dtype == object:
+        groups = x.transpose([*kept, *axes]).reshape(math.prod(shape), -1).tolist()
+        combine = partial(apply, REGISTRY[name])
+        return _objects([fold_terms(len(group), group.__getitem__, combine) for group in groups], shape)
+    moved = x.transpose([*axes, *kept]).reshape(-1, *shape)
+    return np.asarray(fold_halves(moved, _numeric(name)))
 
 
-def _elementwise(name: str) -> Callable[[Array, Array], Array]:
-    """Return a binary row as a function of two arrays: of nodes, or of numbers."""
+def _numeric(name: str) -> Callable[[Array, Array], Array]:
+    """Return a binary row as a function of two arrays of numbers."""
 
     def combine(x: Array, y: Array) -> Array:
-        if x.dtype == object:
-            x, y = np.broadcast_arrays(x, y)
-            pairs = zip(x.flat, y.flat, strict=True)
-            return _objects([call(name, a, b) for a, b in pairs], x.shape)
-        from hotloop.ir.op import REGISTRY
-
         with np.errstate(all="ignore"):
             return np.asarray(REGISTRY[name].numpy(x, y)).astype(np.result_type(x, y), copy=False)
 
@@ -97,27 +135,27 @@ def _objects(items: Sequence[Any], shape: Shape) -> Array:
 
 
 def _sum(x: Array, axes: tuple[int, ...]) -> Array:
-    return _fold_axes(x, axes, _elementwise("add"))
+    return _fold_axes(x, axes, "add")
 
 
 def _prod(x: Array, axes: tuple[int, ...]) -> Array:
-    return _fold_axes(x, axes, _elementwise("mul"))
+    return _fold_axes(x, axes, "mul")
 
 
 def _min(x: Array, axes: tuple[int, ...]) -> Array:
-    return _fold_axes(x, axes, _elementwise("minimum"))
+    return _fold_axes(x, axes, "minimum")
 
 
 def _max(x: Array, axes: tuple[int, ...]) -> Array:
-    return _fold_axes(x, axes, _elementwise("maximum"))
+    return _fold_axes(x, axes, "maximum")
 
 
 def _any(x: Array, axes: tuple[int, ...]) -> Array:
-    return _fold_axes(x, axes, _elementwise("or"))
+    return _fold_axes(x, axes, "or")
 
 
 def _all(x: Array, axes: tuple[int, ...]) -> Array:
-    return _fold_axes(x, axes, _elementwise("and"))
+    return _fold_axes(x, axes, "and")
 
 
 def _matmul(x: Array, y: Array) -> Array:
@@ -125,12 +163,32 @@ def _matmul(x: Array, y: Array) -> Array:
     columns = y if y.ndim > 1 else y[:, None]
     rank = max(rows.ndim, columns.ndim)
     rows, columns = (a.reshape((1,) * (rank - a.ndim) + a.shape) for a in (rows, columns))
+    product = _product_of_nodes(rows, columns) if x.dtype == object else _product_of_numbers(rows, columns)
+    product = product if y.ndim > 1 else product[..., 0]
+    return product if x.ndim > 1 else (product[..., 0, :] if y.ndim > 1 else product[..., 0])
+
+
+def _product_of_numbers(rows: Array, columns: Array) -> Array:
     # products[k, ..., i, j] = rows[..., i, k] * columns[..., k, j], summed over k in the fixed order
     left = np.moveaxis(rows, -1, 0)[..., None]
     right = np.moveaxis(columns, -2, 0)[..., None, :]
-    product: Array = fold_halves(_elementwise("mul")(left, right), _elementwise("add"))
-    product = product if y.ndim > 1 else product[..., 0]
-    return product if x.ndim > 1 else (product[..., 0, :] if y.ndim > 1 else product[..., 0])
+    return fold_halves(_numeric("mul")(left, right), _numeric("add"))
+
+
+def _product_of_nodes(rows: Array, columns: Array) -> Array:
+    batch = np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2])
+    (height, count), width = rows.shape[-2:], columns.shape[-1]
+    if batch:
+        rows, columns = np.broadcast_to(rows, (*batch, height, count)), np.broadcast_to(columns, (*batch, count, width))
+    left = rows.reshape(-1, height, count).tolist()
+    right = columns.swapaxes(-1, -2).reshape(-1, width, count).tolist()
+    multiply, plus = partial(apply, REGISTRY["mul"]), partial(apply, REGISTRY["add"])
+
+    def dot(row: list[Node], column: list[Node]) -> Any:  # Any: a node
+        return fold_terms(count, lambda k: multiply(row[k], column[k]), plus)
+
+    items = [dot(row, column) for lines, others in zip(left, right, strict=True) for row in lines for column in others]
+    return _objects(items, (*batch, height, width))
 
 
 def _pack(*items: Any, shape: Shape) -> Array:
@@ -425,7 +483,12 @@ def gather_from(x: Node, index: Node) -> Node:
 
 def element(x: Node, place: int) -> Node:
     """Return the scalar at a flat place of `x`."""
-    return take_by(x, Index(np.asarray(place)))
+    return x.args[place] if x.op is pack else structure(take, (x,), _place(place), x.dtype, ())
+
+
+@lru_cache(maxsize=1024)
+def _place(place: int) -> dict[str, Index]:
+    return {"index": Index(np.asarray(place))}
 
 
 def spread_by(x: Node, index: Index, shape: Shape) -> Node:

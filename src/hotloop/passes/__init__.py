@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hotloop.ir.graph import Node
+from hotloop.ir.rewrite import walk
 from hotloop.passes.algebra import fast
 from hotloop.passes.pair import pair
 from hotloop.passes.sweep import sweep
@@ -27,9 +28,25 @@ class Setting:
 
 Pass = Callable[[Sequence[Node], Setting], Sequence[Node]]
 
+
+def _on_arrays(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
+    """Do algebra on programs that have arrays, or have no `SCALARS` to come; it is done again on their scalars."""
+    if not setting.fast or (setting.vector_bytes and not any(node.shape for node in walk(roots))):
+        return roots
+    return fast(roots, fma=setting.fma)
+
+
+def _on_scalars(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
+    """Do algebra on scalars: sums of products that came out of matrix products become fma here."""
+    return fast(roots, fma=setting.fma) if setting.fast else roots
+
+
 ARRAYS: tuple[tuple[str, Pass], ...] = (
-    ("algebra", lambda roots, setting: fast(list(roots), fma=setting.fma) if setting.fast else roots),
+    ("algebra", _on_arrays),
     ("sweep", lambda roots, setting: sweep(roots, setting.vector_bytes) if setting.vector_bytes else roots),
 )
-SCALARS: tuple[tuple[str, Pass], ...] = (("pair", lambda roots, setting: pair(roots)),)
+SCALARS: tuple[tuple[str, Pass], ...] = (
+    ("algebra", _on_scalars),
+    ("pair", lambda roots, setting: pair(roots)),
+)
 PIPELINE = ARRAYS + SCALARS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -214,7 +214,7 @@ class Arithmetic:
             self._accumulate(items, pending)
         return self._collapse(items, add)
 
-    def chains(self, items: list[Signed], products: list[Term], met: dict[Node, Number]) -> Node:
+    def chains(self, items: list[Signed], products: list[Term], met: dict[Node, Number], uses: Mapping[int, int]) -> Node:
         """Add up what `separate` found, early products first, in one chain of fma for each dozen or so."""
         for node, number in met.items():
             if number in (1, -1):
@@ -231,13 +231,16 @@ class Arithmetic:
         groups: tuple[list[tuple[Node, Node]], list[tuple[Node, Node]]] = ([], [])
         for term in products:
             sign, p, q = self._pair(term)
+            if p.op is not CONST and uses.get(q.id, 1) < uses.get(p.id, 1):
+                p, q = q, p  # machines overwrite the first operand: it is better one that nothing else needs
             groups[sign < 0].append((p, q))
         for sign, group in zip((1, -1), groups, strict=True):
             count = _parallel(len(group))
             for start in range(count):
+                chain = group[start::count]
                 begin = next((k for k, item in enumerate(items) if item[0] == sign), None) if start == 0 else None
                 total = None if begin is None else items.pop(begin)[1]
-                for p, q in group[start::count]:
+                for p, q in chain:
                     total = self.make(mul, p, q) if total is None else self.make(fma, p, q, total)
                 assert total is not None
                 items.append((sign, total))

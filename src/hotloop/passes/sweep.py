@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from hotloop.ir.loop import rebuild, substitute
 from hotloop.ir.op import Op, untyped
 from hotloop.ir.rewrite import walk
 from hotloop.ops.algebra import call
-from hotloop.ops.shape import LANES, broadcast, element, fold_halves, matmul, sum_
+from hotloop.ops.shape import LANES, broadcast, element, fold_terms, matmul, sum_
 
 SHORTEST = 24  # elements; below, straight scalar code is faster (benchmarks/dot.py)
 LONGEST_BODY = 24  # operations fused into one loop: what registers hold
@@ -103,16 +103,8 @@ def _sum(x: Node, y: Node | None, dtype: DType, vector_bytes: int) -> Node | Non
             lanes[place] = call("add", lanes[place], term)
         else:
             lanes.append(term)
-    array = np.empty(len(lanes), object)
-    array[:] = lanes
-    total: Node = fold_halves(array, _add)
+    total: Node = fold_terms(len(lanes), lanes.__getitem__, partial(call, "add"))
     return total
-
-
-def _add(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    out = np.empty(len(x), object)
-    out[:] = [call("add", a, b) for a, b in zip(x, y, strict=True)]
-    return out
 
 
 def _scalars(result: Node, params: Iterable[Node]) -> list[Node]:

@@ -6,12 +6,14 @@ order and rounding are those of the reference. Elements of input and state array
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Node, apply, constant, param_node, reachable, structure
+from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Node, apply, constants, param_node, reachable, structure
 from hotloop.ir.loop import captures
 from hotloop.ops.shape import element, pack
 from hotloop.passes.sweep import SWEEP, Sweep, with_operands
@@ -55,13 +57,13 @@ def _scalars(node: Node, found: dict[int, Scalars]) -> Scalars:
         return _array([node], ())
     if op is CONST:
         structural = node.attr.structural
-        return _array([constant(x, node.dtype, structural) for x in node.attr.value.reshape(-1).tolist()], node.shape)
+        return _array(constants(node.attr.value.reshape(-1).tolist(), node.dtype, structural), node.shape)
     if op is SWEEP:
         return _sweep(node, found)
     if op in (INPUT, STATE):
-        return _array([element(node, i) for i in range(int(np.prod(node.shape)))], node.shape)
+        return _array([element(node, i) for i in range(math.prod(node.shape))], node.shape)
     if op is PARAM:
-        return _array([param_node(node.dtype, ()) for _ in range(int(np.prod(node.shape)))], node.shape)
+        return _array([param_node(node.dtype, ()) for _ in range(math.prod(node.shape))], node.shape)
     operands = [found[arg.id] for arg in node.args]
     if op.lower is not None:
         result = op.lower(*operands, **(node.attr or {}))
@@ -69,8 +71,9 @@ def _scalars(node: Node, found: dict[int, Scalars]) -> Scalars:
     if not node.shape:
         new = tuple(operand.item() for operand in operands)
         return _array([node if new == node.args else apply(op, *new)], ())
-    spread = [list(operand.flat) for operand in np.broadcast_arrays(*operands)]
-    return _array([apply(op, *items) for items in zip(*spread, strict=True)], node.shape)
+    same = all(operand.shape == node.shape for operand in operands)
+    spread = [operand.reshape(-1).tolist() for operand in (operands if same else np.broadcast_arrays(*operands))]
+    return _array(list(map(partial(apply, op), *spread)), node.shape)
 
 
 def _sweep(node: Node, found: dict[int, Scalars]) -> Scalars:
@@ -103,6 +106,6 @@ def _loop(node: Node, found: dict[int, Scalars]) -> Scalars:
 
 def _item(node: Node, found: dict[int, Scalars]) -> Scalars:
     loop = node.args[0]
-    sizes = [int(np.prod(p.shape)) for p in loop.attr.params]
+    sizes = [math.prod(p.shape) for p in loop.attr.params]
     start = sum(sizes[: node.attr])
     return found[loop.id][start : start + sizes[node.attr]].reshape(node.shape)

@@ -7,9 +7,8 @@ reference, jump target) and, in place of its end, the next stencil. See docs/not
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -60,18 +59,24 @@ class Library:
         found: dict[str, int] = self.meta["names"]
         return found
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the library; the same library gives the same bytes."""
+        import json
+
         arrays = [np.ascontiguousarray(getattr(self, name), np.int32) for name in ARRAYS]
         shapes = {name: array.shape for name, array in zip(ARRAYS, arrays, strict=True)}
         header = json.dumps(self.meta | {"shapes": shapes, "code": len(self.code)}, sort_keys=True).encode()
         parts = [MAGIC, len(header).to_bytes(4, "little"), header, *[a.tobytes() for a in arrays], self.code]
-        path.write_bytes(b"".join(parts))
+        with open(path, "wb") as file:
+            file.write(b"".join(parts))
 
 
-def load(path: Path) -> Library:
+def load(path: str | PathLike[str]) -> Library:
     """Read a library that `Library.save` wrote."""
-    data = path.read_bytes()
+    import json  # not needed to import hotloop
+
+    with open(path, "rb") as file:
+        data = file.read()
     assert data.startswith(MAGIC), f"{path} is not a stencil library of this version"
     at = len(MAGIC) + 4
     length = int.from_bytes(data[at - 4 : at], "little")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
-from pathlib import Path
 
 from hotloop.errors import TargetError
 from hotloop.stencils.format import Library, load
 
-DATA = Path(__file__).parent / "data"
+DATA = os.path.join(os.path.dirname(__file__), "data")
 
 
 def available() -> list[str]:
     """Return the names of the targets whose stencils are installed."""
-    return sorted(path.stem for path in DATA.glob("*.stencils"))
+    return sorted(name.removesuffix(".stencils") for name in os.listdir(DATA) if name.endswith(".stencils"))
 
 
 @cache
 def library(target: str) -> Library:
     """Return the stencils of a target. Raises TargetError if there are none."""
-    path = DATA / f"{target}.stencils"
-    if not path.exists():
+    path = os.path.join(DATA, f"{target}.stencils")
+    if not os.path.exists(path):
         known = ", ".join(available()) or "none; build them with `pip install .`"
         raise TargetError(f"no stencils for target {target!r}. Installed: {known}.")
     return load(path)

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from hotloop import _emit
+from hotloop.errors import TargetError
 from hotloop.image import Image
 from hotloop.ir.program import Program, overloads
 from hotloop.stencils.format import Library
@@ -26,6 +27,9 @@ def _tables(target: str) -> _emit.Library:
     """Return the library of a target as the emitter takes it: overloads first, in Program's numbering."""
     found: Library = library(target)
     rows = [*overloads(), *_BASICS]
+    missing = [name for name in rows if name not in found.names]
+    if missing:
+        raise TargetError(f"the stencils of {target} are older than this hotloop: they lack {missing[0]}. Build it again: `pip install .`.")
     order = found.overloads[[found.names[name] for name in rows]]
     basics = [*range(len(rows) - len(_BASICS), len(rows)), found.meta["enter"]]
     return _emit.Library(
