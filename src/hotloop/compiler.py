@@ -45,7 +45,7 @@ class Options:
     checked: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Report:
     """Facts of a compiled program; str() is a table.
 
@@ -248,7 +248,7 @@ def _native(
     clock.mark("linearize")
     image = link(program, report.target)
     clock.mark("emit")
-    if _spills(image) > max(16, program.instructions // 25) and not any(node.op is LOOP for node in nodes):
+    if image.facts["stores"] > max(16, program.instructions // 16) and not any(node.op is LOOP for node in nodes):
         # The user's order keeps too many values alive: try each operation right before its first user.
         ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
         other = linearize(ordered, outputs, steps, named)

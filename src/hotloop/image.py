@@ -23,7 +23,7 @@ class Symbol:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Image:
     """Code and data of one program, ready to load.
 

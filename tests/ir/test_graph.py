@@ -336,6 +336,91 @@ def test_nodes_made_for_another_take_its_line() -> None:
     assert source_line(third) != source_line(first)
 
 
+def test_a_held_line_is_that_of_every_node() -> None:
+    x = leaf()
+    assert _graph.hold_origin()
+    try:
+        first = x * 7.25
+        second = first + x
+        assert not _graph.hold_origin()  # whoever holds it already lets it go
+    finally:
+        _graph.set_origin(None)
+    assert source_line(first) == source_line(second)
+    assert source_line(first) != source_line(first - x)
+
+
+# -------------------------------------------------------------------------------------- literals
+
+
+@pytest.mark.parametrize("number", [0, 0.0, -0.0, 1, -1.0, 0.5, 0.1, 3, -7, 1e-50, 1e-45, 3.4028234663852886e38, 2**24 + 1, 2**31 - 1])
+@pytest.mark.parametrize("dtype", [int32, int64, float32, float64], ids=str)
+@pytest.mark.parametrize("structural", [True, False])
+def test_literals_are_the_constants_that_python_makes(number: float, dtype: DType, structural: bool) -> None:
+    node = _graph.literal(number, dtype, structural)
+    if isinstance(number, float) and not dtype.is_float:
+        assert node is None
+        return
+    value = dtype.numpy.type(number).item()
+    absorbs = structural and value == 0 and math.copysign(1.0, value) > 0
+    same = Constant(value, dtype, absorbs, number if value != number else None)
+    assert node.attr == same
+    assert hash(node.attr) == hash(same)
+    assert node.attr.exact == number
+    assert node is constant(number, dtype, structural)
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [
+        (math.inf, float32),
+        (math.nan, float64),
+        (1e39, float32),
+        (2**31, int32),
+        (2**63, int64),
+        (2**53 + 1, float64),
+        (True, int32),
+        (1, bool_),
+    ],
+)
+def test_literals_that_may_not_fit_are_left_to_python(number: float, dtype: DType) -> None:
+    assert _graph.literal(number, dtype, True) is None
+
+
+def test_constants_differ_by_every_field() -> None:
+    first = Constant(0.0, float64, False)
+    others = [
+        Constant(-0.0, float64, False),
+        Constant(0.0, float64, True),
+        Constant(0.0, float32, False),
+        Constant(0.0, float64, False, 1e-320),
+    ]
+    assert first == Constant(0.0, float64, False)
+    assert all(first != other for other in others)
+    assert Constant(math.nan, float64, False) == Constant(-math.nan, float64, False)
+    assert first != 0.0
+    with pytest.raises(TypeError, match="not supported between instances"):
+        first < others[0]  # type: ignore[operator]  # noqa: B015 - it must not be a node
+
+
+def test_zeros_of_one_thread_do_not_absorb_in_another() -> None:
+    x = leaf()
+    seen: list[Node] = []
+    with exact_numbers():
+        thread = threading.Thread(target=lambda: seen.append(x * 0.0))
+        thread.start()
+        thread.join()
+        assert (x * 0.0).op is MUL
+    assert seen[0].is_const
+    assert (x * 0.0).is_const
+
+
+@pytest.mark.parametrize("number", [0.25, 2.0, -4, 3.5])
+def test_powers_of_two_are_shown_to_the_rows_that_want_them(number: float) -> None:
+    x = leaf()
+    assert (x * number).op is MUL
+    assert (x / number).op is (DIV if number == 3.5 else MUL)
+
+
 # ---------------------------------------------------------------------------------------- errors
 
 
@@ -360,6 +445,10 @@ def test_nodes_made_for_another_take_its_line() -> None:
         (lambda: _graph.wrap(1), TypeError, "wrap takes a node"),
         (lambda: _graph.set_origin(1), TypeError, "set_origin takes a node or None"),
         (lambda: type(leaf())(), TypeError, "cannot create"),
+        (lambda: _graph.literal(1.0), TypeError, r"literal\(number, dtype, structural\)"),
+        (lambda: _graph.dependents((), ()), TypeError, "dependents takes two lists of nodes"),
+        (lambda: _graph.dependents([1], []), TypeError, "expected nodes"),
+        (lambda: _graph.configure("", str, str, int, ADD, (1, 2, 3, 4, 5)), TypeError, "must derive from Constant"),
     ],
 )
 def test_errors_name_the_line_and_the_cure(action: object, error: type[Exception], message: str) -> None:

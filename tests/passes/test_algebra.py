@@ -39,6 +39,7 @@ from hotloop.ops.arith import add, div, fma, mul, neg, sub
 from hotloop.ops.elementary import pow_
 from hotloop.ops.shape import broadcast, broadcast_to, matmul, product, reduce, reshape, sum_
 from hotloop.passes.algebra import cost, fast
+from hotloop.passes.sweep import SWEEP, sweep
 
 
 def scalar(number: float = 1.5, dtype: DType = float64) -> Node:
@@ -104,7 +105,10 @@ def test_identity(name: str) -> None:
 
 @pytest.mark.parametrize(
     "unchanged",
-    [x + y, x * y - z, x / y, call("sin", x + y), 1.0 / call("sqrt", x), call("pow", x, y), call("pow", x, 2.75), a * (x + y)],
+    [
+        x + y, x * y - z, x / y, call("sin", x + y), 1.0 / call("sqrt", x), call("pow", x, y), call("pow", x, 2.75), a * (x + y),
+        scalar(1.5, float32) * 0.1 + scalar(2.5, float32),
+    ],
     ids=repr,
 )
 def test_what_is_already_simple_stays_the_same_node(unchanged: Node) -> None:
@@ -201,6 +205,45 @@ def test_long_dot_products_become_several_chains_of_fma() -> None:
     assert rows([got]).count("fma") == 28
     assert cost([got]) == 35
     assert depth(got) <= 11
+
+
+def test_short_sums_of_products_are_one_chain_of_fma() -> None:
+    pairs = [(scalar(k), scalar(-k)) for k in range(1, 9)]
+    (got,) = fast([sum((p * q for p, q in pairs[1:]), pairs[0][0] * pairs[0][1])], fma=True)
+    assert rows([got]) == ["fma"] * 7 + ["mul"]
+
+
+def test_fma_takes_late_products_last() -> None:
+    late = call("sin", x)
+    (got,) = fast([late * a + b * y + z], fma=True)
+    assert rows([got]) == ["fma", "fma", "sin"]
+    assert depth(got) == depth(late) + 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (x - (x * 0.25 + y * 0.5), ["fma", "mul"]),
+        (x * y + y * x, ["mul", "mul"]),
+        (x - (0.5 * (x * 3.0 + y) + 1.0), ["fma", "fma"]),
+        (a * (x * 2.0) - b * (y * 4.0), ["fma", "mul", "mul", "mul"]),
+        (2.0 * x - (x + x) + 0.5, []),
+        (2.0 * (x * y + a), ["fma", "mul"]),
+    ],
+)
+def test_like_terms_and_constants_meet_before_fma(before: Node, after: list[str]) -> None:
+    (got,) = fast([before], fma=True)
+    assert rows([got]) == after
+    np.testing.assert_allclose(run([got], {})[0], run([before], {})[0], rtol=1e-14, atol=1e-14)
+
+
+def test_sweeps_use_what_became_of_their_scalars() -> None:
+    v, w = array(64, seed=1), array(64, seed=2)
+    (got,) = fast(sweep([product(v * ((x + 1.0) + 2.0), w)], 32))
+    (swept,) = [node for node in walk([got]) if node.op is SWEEP]
+    assert (x + 3.0) in swept.args
+    assert (x + 3.0) in walk([swept.attr.result])
+    assert (x + 1.0) not in walk([got, swept.attr.result])
 
 
 def test_no_fma_without_the_flag() -> None:

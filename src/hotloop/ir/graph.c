@@ -425,7 +425,8 @@ static Node *literal(PyObject *number, PyObject *dtype, int structural) {
         long long whole = PyLong_AsLongLongAndOverflow(number, &overflow);
         if (overflow || dtype == bool_dtype || (dtype == int32_dtype && whole != (int32_t)whole)) return NULL;
         wide = (double)whole;
-        if (dtype != int32_dtype && dtype != int64_dtype && fabs(wide) > 0x1p53) return NULL; /* float64 would round it */
+        int is_float = dtype != int32_dtype && dtype != int64_dtype;
+        if (is_float && (whole > 1LL << 53 || whole < -(1LL << 53))) return NULL; /* a double may not hold it */
     } else {
         return NULL;
     }

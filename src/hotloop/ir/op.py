@@ -11,7 +11,7 @@ from hotloop.dtypes import COMPUTE, FLOATS, INTS, DType, bool_, float32, int32, 
 Types = tuple[DType, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TypeRule:
     """Which operand types a row takes, and which type it returns.
 

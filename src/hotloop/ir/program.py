@@ -49,7 +49,7 @@ def overload_numbers() -> dict[tuple[Op, DType], int]:
     }  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Program:
     """Instructions, values and memory of one program.
 

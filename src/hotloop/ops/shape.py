@@ -172,7 +172,8 @@ def _product_of_numbers(rows: Array, columns: Array) -> Array:
     # products[k, ..., i, j] = rows[..., i, k] * columns[..., k, j], summed over k in the fixed order
     left = np.moveaxis(rows, -1, 0)[..., None]
     right = np.moveaxis(columns, -2, 0)[..., None, :]
-    return fold_halves(_numeric("mul")(left, right), _numeric("add"))
+    product: Array = fold_halves(_numeric("mul")(left, right), _numeric("add"))
+    return product
 
 
 def _product_of_nodes(rows: Array, columns: Array) -> Array:

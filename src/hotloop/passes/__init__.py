@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from hotloop.ir.graph import Node
 from hotloop.ir.rewrite import walk
-from hotloop.passes.algebra import fast
 from hotloop.passes.pair import pair
 from hotloop.passes.sweep import sweep
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Setting:
     """What passes depend on: fast=True, the target's vector registers in bytes (0 for the reference), and its FMA."""
 
@@ -29,16 +28,22 @@ class Setting:
 Pass = Callable[[Sequence[Node], Setting], Sequence[Node]]
 
 
+def _algebra(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
+    from hotloop.passes.algebra import fast  # six modules that only fast=True needs
+
+    return fast(roots, fma=setting.fma)
+
+
 def _on_arrays(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
     """Do algebra on programs that have arrays, or have no `SCALARS` to come; it is done again on their scalars."""
     if not setting.fast or (setting.vector_bytes and not any(node.shape for node in walk(roots))):
         return roots
-    return fast(roots, fma=setting.fma)
+    return _algebra(roots, setting)
 
 
 def _on_scalars(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
     """Do algebra on scalars: sums of products that came out of matrix products become fma here."""
-    return fast(roots, fma=setting.fma) if setting.fast else roots
+    return _algebra(roots, setting) if setting.fast else roots
 
 
 ARRAYS: tuple[tuple[str, Pass], ...] = (

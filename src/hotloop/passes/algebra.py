@@ -77,6 +77,8 @@ class Algebra:
         found = self._arithmetic.get(dtype)
         if found is None:
             found = self._arithmetic[dtype] = Arithmetic(dtype, self.prices, self.scopes, self.ready, self.fma)
+            constants = [node for node in self.nodes if node.op is CONST and node.dtype is dtype]
+            found.numbers.update({number: node for node in constants if (number := literal(node))})
         return found
 
     def run(self) -> list[Node]:

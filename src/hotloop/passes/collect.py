@@ -11,7 +11,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hotloop.ir.graph import CONST, Node, Shape
+from hotloop.ir.graph import CONST, Node
 from hotloop.ops.arith import add, mul, neg, norm, sqrt, sub
 from hotloop.ops.shape import broadcast
 
@@ -22,9 +22,6 @@ Number = int | float
 Powers = tuple[tuple[Node, int], ...]
 Monomial = Node | Powers
 Entry = tuple[Number, Monomial]
-Signed = tuple[int, Node]
-Term = tuple[int, Node | None, Node, Node]  # sign, constant of a product of three, factors: a constant comes first
-Terms = tuple[list[Signed], list[Term], dict[Node, Number]]
 
 ONE: Powers = ()
 
@@ -105,106 +102,101 @@ def literal(node: Node) -> Number | None:
     return value if isinstance(value, int) or math.isfinite(value) else None
 
 
-def separate(root: Node, found: Mapping[int, Node], absorbed: Container[int], fma: bool) -> Terms | None:
-    """Return a sum as signed nodes, signed products of two and what nodes met; None if there may be more to gather.
+class Plain:
+    """A sum of coefficients times nodes or products of two: what most sums are, and quickly read and built."""
 
-    That is like products, nested ones, constants and, without fma, common factors: with it they save nothing.
+    __slots__ = ("nodes", "offset", "products")
+
+    def __init__(self) -> None:
+        self.nodes: dict[Node, Number] = {}
+        self.products: dict[tuple[Node, Node], Number] = {}
+        self.offset: Number = 0
+
+
+def separate(root: Node, found: Mapping[int, Node], absorbed: Container[int], fma: bool) -> Plain | None:
+    """Return a tree of scalars as a plain sum, None if it is none or if common factors may be worth taking out.
+
+    With fma they save nothing; without it, that is where a node or a coefficient occurs twice.
     """
-    items: list[Signed] = []
-    products: list[Term] = []
-    seen: set[object] = set()
-    again: set[int] = set()
-    shape = root.shape
-    stack: list[Signed] = [(1, root)]
+    if root.shape:
+        return None
+    total = Plain()
+    nodes, products = total.nodes, total.products
+    stack: list[tuple[Number, Node]] = [(1, root)]
     while stack:
-        sign, node = stack.pop()
-        inner = node is root or node.id in absorbed
+        scale, node = stack.pop()
         op, args = node.op, node.args
-        if inner and (op is add or op is sub):
-            stack.append((sign if op is add else -sign, args[1]))
-            stack.append((sign, args[0]))
-            continue
-        if inner and op is neg:
-            stack.append((-sign, args[0]))
-            continue
-        if not inner:
+        if node is not root and node.id not in absorbed:
             leaf = found[node.id]
-            key = _leaf(leaf, shape)
-            items.append((sign, leaf))
-        elif op is mul and (factors := _factors(args, found, absorbed)) is not None:
-            scale, p, q = factors
-            if scale is not None and not fma:
+            if leaf.op is not CONST:
+                nodes[leaf] = nodes.get(leaf, 0) + scale
+                continue
+            number = literal(leaf)
+            if number is None:
                 return None
-            key = _product(p, q, shape, seen, fma)
-            products.append((sign, *factors))
+            total.offset += scale * number
+        elif op is add or op is sub:
+            stack.append((scale if op is add else -scale, args[1]))
+            stack.append((scale, args[0]))
+        elif op is neg:
+            stack.append((-scale, args[0]))
+        elif op is mul:
+            factors = _factors(args, found, absorbed)
+            if factors is None:
+                return None
+            coefficient, p, q = factors
+            if q is None:
+                if p.id not in absorbed:
+                    nodes[p] = nodes.get(p, 0) + scale * coefficient
+                elif abs(scale) == 1:
+                    stack.append((scale * coefficient, p))
+                else:  # a*(b*(x + y) + z): what is nested stays so
+                    return None
+                continue
+            if coefficient == 1 and abs(scale) != 1:  # a factor around the sum saves an operation
+                return None
+            pair = (p, q) if p.id < q.id else (q, p)
+            products[pair] = products.get(pair, 0) + scale * coefficient
         else:
             return None
-        if key is None:
-            return None
-        if key in seen:
-            if not fma or shape or not isinstance(key, int):
+    return None if not fma and _alike(total) else total
+
+
+def _factors(args: Sequence[Node], found: Mapping[int, Node], absorbed: Container[int]) -> tuple[Number, Node, Node | None] | None:
+    """Return a product as a constant and one node, sum (that is absorbed) or two nodes; None if it is no such product."""
+    coefficient: Number = 1
+    factors: list[Node] = []
+    waiting = [args[1], args[0]]
+    while waiting:
+        node = waiting.pop()
+        if node.id not in absorbed:
+            leaf = found[node.id]
+            if leaf.op is not CONST:
+                factors.append(leaf)
+                continue
+            number = literal(leaf)
+            if not number:
                 return None
-            again.add(key)
-        seen.add(key)
-    return items, products, _meet(again, items, products) if again else {}
-
-
-def _meet(again: set[int], items: list[Signed], products: list[Term]) -> dict[Node, Number]:
-    """Take the terms of the nodes with these numbers out, and return their sums: x + 3*x -> x: 4."""
-    total: dict[Node, Number] = {}
-    for sign, node in items:
-        if node.id in again:
-            total[node] = total.get(node, 0) + sign
-    for sign, _, p, node in products:
-        if node.id in again and p.op is CONST:
-            total[node] = total.get(node, 0) + sign * p.attr.value
-    items[:] = [item for item in items if item[1] not in total]
-    products[:] = [term for term in products if term[2].op is not CONST or term[3] not in total]
-    return total
-
-
-def _factors(args: Sequence[Node], found: Mapping[int, Node], absorbed: Container[int]) -> tuple[Node | None, Node, Node] | None:
-    """Return the factors of a product of two nodes or of two and a constant, None if it has others."""
-    x, y = args
-    if x.id in absorbed:
-        x, y = y, x
-    scale: Node | None = None
-    if y.id in absorbed:
-        if x.id in absorbed or y.op is not mul or y.args[0].op is not CONST or y.args[1].id in absorbed:
-            if x.id in absorbed or y.op is not mul or y.args[1].op is not CONST or y.args[0].id in absorbed:
-                return None
-            y, scale = y.args
+            coefficient *= number
+        elif node.op is mul:
+            waiting += (node.args[1], node.args[0])
+        elif node.op in (add, sub, neg):
+            factors.append(node)
         else:
-            scale, y = y.args
-    p, q = found[x.id], found[y.id]
-    if q.op is CONST:
-        p, q = q, p
-    if scale is not None and (p.op is CONST or scale.shape or not literal(scale)):
+            return None
+    if len(factors) == 1:
+        return coefficient, factors[0], None
+    if len(factors) != 2 or factors[0].id in absorbed or factors[1].id in absorbed:
         return None
-    return scale, p, q
+    p, q = factors
+    return None if p is q and p.op in (sqrt, norm) else (coefficient, p, q)
 
 
-def _leaf(leaf: Node, shape: Shape) -> object:
-    """Return what no other leaf may be, None if the leaf is not simple."""
-    if leaf.op is CONST:
-        return ONE if not shape and literal(leaf) else None
-    return None if leaf.shape != shape or leaf.op is broadcast else leaf.id
-
-
-def _product(p: Node, q: Node, shape: Shape, seen: set[object], fma: bool) -> object:
-    """Return what no other product may be, None if the product is not simple."""
-    first, second = _leaf(p, shape), _leaf(q, shape)
-    if first is None or second is None or second is ONE or (p is q and p.op in (sqrt, norm)):
-        return None
-    if not fma:
-        for factor in (abs(p.attr.value) + 0.5j if first is ONE else first, second):
-            if factor in seen:
-                return None
-            seen.add(factor)
-        return (p.id, q.id)
-    if first is ONE:
-        return second
-    return (first, second) if p.id < q.id else (second, first)
+def _alike(total: Plain) -> bool:
+    """Whether a node or a coefficient occurs in several terms."""
+    bases = [*total.nodes, *[base for p, q in total.products for base in {p, q}]]
+    magnitudes = [abs(c) for c in (*total.nodes.values(), *total.products.values()) if abs(c) != 1]
+    return len(set(bases)) < len(bases) or len(set(magnitudes)) < len(magnitudes)
 
 
 def gather(x: Node | Sum | Product, y: Node | Sum | Product, sign: int, arithmetic: Arithmetic) -> Sum:

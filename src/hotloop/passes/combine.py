@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from hotloop.ir.graph import CONST, Node, apply, constant
 from hotloop.ir.op import Op
 from hotloop.ir.rewrite import Scopes
 from hotloop.ops.arith import add, div, fma, mul, neg, sub
-from hotloop.passes.collect import ONE, Entry, Monomial, Number, Product, Signed, Term, join
+from hotloop.passes.collect import ONE, Entry, Monomial, Number, Plain, Product, join
 from hotloop.passes.price import Prices
 
 NESTING = 8  # common factors taken out of common factors, at most
@@ -33,7 +33,7 @@ class Arithmetic:
         self.ready = ready  # node id -> length of the longest chain of operations up to it
         self.fma = contract and dtype.is_float
         self.spent = 0
-        self._numbers: dict[Number, Node] = {}
+        self.numbers: dict[Number, Node] = {}
         if dtype.is_float:
             limits = np.finfo(dtype.numpy)
             self._least, self._most = float(limits.tiny), float(limits.max)
@@ -51,9 +51,9 @@ class Arithmetic:
 
     def number(self, value: Number) -> Node:
         """Return the node of a coefficient."""
-        found = self._numbers.get(value)
+        found = self.numbers.get(value)
         if found is None:
-            found = self._numbers[value] = constant(self.fit(value), self.dtype, structural=True)
+            found = self.numbers[value] = constant(self.fit(value), self.dtype, structural=True)
         return found
 
     # --------------------------------------------------------------------------------- operations
@@ -214,50 +214,42 @@ class Arithmetic:
             self._accumulate(items, pending)
         return self._collapse(items, add)
 
-    def chains(self, items: list[Signed], products: list[Term], met: dict[Node, Number], uses: Mapping[int, int]) -> Node:
-        """Add up what `separate` found, early products first, in one chain of fma for each dozen or so."""
-        for node, number in met.items():
-            if number in (1, -1):
-                items.append((int(number), node))
-            elif number:
-                products.append((1, None, self.number(number), node))
-        if not items and not products:
-            return self.number(0)
-        if not self.fma or len(items) + len(products) == 1:
-            items += [(sign, self.make(mul, p, q)) for sign, p, q in map(self._pair, products)]
-            return self.scaled(*self._collapse(items, add))
+    def chains(self, total: Plain) -> Node:
+        """Add up a plain sum, early products first, by a chain or a few of fma."""
+        items: list[tuple[int, Node]] = [(1, self.number(total.offset))] if total.offset else []
+        products: list[tuple[int, Node, Node]] = []
+        for node, c in total.nodes.items():
+            if c == 1 or c == -1:
+                items.append((int(c), node))
+            elif c:
+                products.append((1, self.number(c), node))
+        ready = self.ready
+        for (p, q), c in total.products.items():
+            if ready.get(p.id, 0) > ready.get(q.id, 0):  # as in `_split`: the early factor is overwritten
+                p, q = q, p
+            if c == 1 or c == -1:
+                products.append((int(c), p, q))
+            elif c:
+                products.append((1, p, self.make(mul, self.number(c), q)))
+        if not self.fma or len(items) + len(products) < 2:
+            items += [(sign, self.make(mul, p, q)) for sign, p, q in products]
+            return self.scaled(*self._collapse(items, add)) if items else self.number(0)
         if len(products) > 1:
-            products = sorted(products, key=self._late)
-        groups: tuple[list[tuple[Node, Node]], list[tuple[Node, Node]]] = ([], [])
-        for term in products:
-            sign, p, q = self._pair(term)
-            if p.op is not CONST and uses.get(q.id, 1) < uses.get(p.id, 1):
-                p, q = q, p  # machines overwrite the first operand: it is better one that nothing else needs
-            groups[sign < 0].append((p, q))
-        for sign, group in zip((1, -1), groups, strict=True):
+            products.sort(key=self._late)
+        for wanted in (1, -1):
+            group = [product for product in products if product[0] == wanted]
             count = _parallel(len(group))
             for start in range(count):
-                chain = group[start::count]
-                begin = next((k for k, item in enumerate(items) if item[0] == sign), None) if start == 0 else None
-                total = None if begin is None else items.pop(begin)[1]
-                for p, q in chain:
-                    total = self.make(mul, p, q) if total is None else self.make(fma, p, q, total)
-                assert total is not None
-                items.append((sign, total))
+                begin = next((k for k, item in enumerate(items) if item[0] == wanted), None) if start == 0 else None
+                sum_ = None if begin is None else items.pop(begin)[1]
+                for _, p, q in group[start::count]:
+                    sum_ = self.make(mul, p, q) if sum_ is None else self.make(fma, p, q, sum_)
+                assert sum_ is not None
+                items.append((wanted, sum_))
         return self.scaled(*self._collapse(items, add))
 
-    def _late(self, product: Term) -> int:
-        ready = self.ready
-        return max(ready.get(product[2].id, 0), ready.get(product[3].id, 0))
-
-    def _pair(self, term: Term) -> tuple[int, Node, Node]:
-        """Return a term as sign and two factors; a constant takes the sign."""
-        sign, scale, p, q = term
-        if scale is not None:
-            return 1, p, self.make(mul, scale if sign > 0 else self.number(-scale.attr.value), q)
-        if sign < 0 and p.op is CONST and not p.shape:
-            return 1, self.number(-p.attr.value), q
-        return sign, p, q
+    def _late(self, product: tuple[int, Node, Node]) -> int:
+        return max(self.ready.get(product[1].id, 0), self.ready.get(product[2].id, 0))
 
     def _split(self, weight: Number, key: Monomial) -> tuple[Node, Node] | None:
         """Return a term as two factors for fma, or None if it is no product."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from functools import cache
+from struct import Struct
 from typing import Any
 
 import numpy as np
 
 from hotloop._graph import Numbers, encode
-from hotloop.dtypes import DType, int32, int64
+from hotloop.dtypes import COMPUTE, DType, int32, int64
 from hotloop.image import Symbol
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
 from hotloop.ir.loop import dependents
@@ -35,6 +36,10 @@ from hotloop.ir.program import (
 )
 from hotloop.ops.shape import LANES, pack, take
 from hotloop.passes.sweep import SWEEP, Sweep
+
+
+_FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}  # of struct, little endian
+_PACKED = {dtype: Struct(f"<{_FORMATS[dtype.name]}").pack for dtype in COMPUTE}
 
 
 class _Memory:
@@ -64,10 +69,14 @@ class _Memory:
 
     def constant(self, value: bool | int | float, dtype: DType) -> int:
         """Return the offset of a pooled constant."""
-        bits = np.asarray(value, dtype.numpy).tobytes()
-        if (dtype, bits) not in self.constants:
-            self.constants[dtype, bits] = self.place(dtype, (), np.asarray(value, dtype.numpy))
-        return self.constants[dtype, bits]
+        key = dtype, _PACKED[dtype](value)
+        found = self.constants.get(key)
+        if found is None:
+            data = self.data
+            data.extend(bytes(-len(data) % dtype.size))
+            found = self.constants[key] = len(data)
+            data.extend(key[1])
+        return found
 
 
 def linearize(

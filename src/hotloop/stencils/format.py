@@ -28,7 +28,7 @@ COLUMNS = (
 ARRAYS = ("stencils", "variants", "fields", "xors", "patches", "items", "overloads")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Library:
     """All stencils of one target.
 
