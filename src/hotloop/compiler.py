@@ -5,9 +5,11 @@ The passes and their order are data, in `passes/__init__.py`.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -33,6 +35,7 @@ from hotloop.stencils.library import available, library
 
 LEVELS = ("x86-64-v3", "x86-64-v2")  # best first
 ALIASES = {"x86_64": "native", "x86-64": "native"}
+REORDERED = 100_000  # stores of spilled values up to which a second order is tried: it costs compile time
 LONG_RUNNING = 200_000  # instructions beyond which a run releases the interpreter's lock
 
 
@@ -182,6 +185,23 @@ def compile_graph(outputs: Sequence[Node], options: Options | None = None, trace
     Cost: a few microseconds an operation. Raises TargetError, NameConflict.
     """
     options = options or Options()
+    with _collection_paused():
+        return _compile(outputs, options, trace_seconds)
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Keep the garbage collector from walking a graph that is all alive, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) -> Compiled:
     arch = resolve_arch(options.arch)
     clock = _Clock({"trace": trace_seconds} if trace_seconds else {})
     nodes = reachable(outputs)
@@ -248,7 +268,7 @@ def _native(
     clock.mark("linearize")
     image = link(program, report.target)
     clock.mark("emit")
-    if image.facts["stores"] > max(16, program.instructions // 16) and not any(node.op is LOOP for node in nodes):
+    if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not any(node.op is LOOP for node in nodes):
         # The user's order keeps too many values alive: try each operation right before its first user.
         ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
         other = linearize(ordered, outputs, steps, named)

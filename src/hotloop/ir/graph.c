@@ -200,9 +200,10 @@ static Node *intern(PyObject *op, Node *const *args, Py_ssize_t count, PyObject 
 again:
     if ((table_used + 1) * 2 > table_size && table_resize() < 0) return NULL;
     uint64_t seen = version;
-    size_t at = hash & (table_size - 1);
+    size_t at = hash & (table_size - 1), tombstone = SIZE_MAX;
     for (; table[at]; at = (at + 1) & (table_size - 1)) {
         Node *node = table[at];
+        if (node == TOMBSTONE && tombstone == SIZE_MAX) tombstone = at;
         if (node == TOMBSTONE || node->hash != hash || node->op != op || node->dtype != dtype || Py_SIZE(node) != count)
             continue;
         int equal = 1;
@@ -242,8 +243,9 @@ again:
     node->flags = flags;
     node->code = code;
     node->instruction = instruction;
+    if (tombstone == SIZE_MAX) table_used++;
+    else at = tombstone; /* or a node made and freed again and again would leave a trail of them */
     table[at] = node;
-    table_used++;
     version++;
     if (flags & STATEFUL) PyObject_GC_Track(node); /* only these can be part of a cycle */
     return node;

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.dtypes import COMPUTE, DType, bool_, float32, float64, int32, int64
-from hotloop.ir.graph import CONST, Node
+from hotloop.ir.graph import CONST, Node, constant
 from hotloop.ir.op import Op, bitwise, choice, comparison, conversion, integral, predicate
 from hotloop.ops import faults
 from hotloop.ops.algebra import absorbs, call, equals, is_op, zero_like
@@ -63,15 +63,11 @@ def _select(c: Node, x: Node, y: Node) -> Node | None:
 
 
 def _reflexive(x: Node, y: Node) -> Node | None:
-    from hotloop.ir.graph import constant
-
     # x <= x holds for integers; not for floats: NaN
     return constant(True, bool_) if x is y and not x.dtype.is_float and not x.shape else None
 
 
 def _irreflexive(x: Node, y: Node) -> Node | None:
-    from hotloop.ir.graph import constant
-
     return constant(False, bool_) if x is y and not x.shape and not x.dtype.is_float else None
 
 

@@ -37,7 +37,6 @@ from hotloop.ir.program import (
 from hotloop.ops.shape import LANES, pack, take
 from hotloop.passes.sweep import SWEEP, Sweep
 
-
 _FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}  # of struct, little endian
 _PACKED = {dtype: Struct(f"<{_FORMATS[dtype.name]}").pack for dtype in COMPUTE}
 
