@@ -38,15 +38,12 @@ T = TypeVar("T")
 
 
 def attempt(label: str, build: Callable[[], T]) -> T | None:
-    """Build, and check, one side; a peer that fails is reported and left out.
-
-    Raises: UnequalError for hotloop: its results are never wrong in silence.
-    """
+    """Build, and check, one side; a peer that fails is reported and left out, hotloop itself never is."""
+    if "hotloop" in label:
+        return build()
     try:
         return build()
-    except Exception as fault:
-        if isinstance(fault, measure.UnequalError) and "hotloop" in label:
-            raise
+    except Exception as fault:  # peers raise whatever they like
         measure.say(f"    {label}: left out, {type(fault).__name__}: {str(fault)[:300]}")
         return None
 
