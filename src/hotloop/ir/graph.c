@@ -697,7 +697,7 @@ static PyObject *reachable(PyObject *module, PyObject *arguments) {
             if (failed) goto done;
         }
     }
-    qsort(found.items, found.count, sizeof(Node *), by_id);
+    if (found.count) qsort(found.items, found.count, sizeof(Node *), by_id);
     list = PyList_New((Py_ssize_t)found.count);
     for (size_t i = 0; list && i < found.count; i++) PyList_SET_ITEM(list, (Py_ssize_t)i, Py_NewRef(found.items[i]));
 done:
@@ -1002,7 +1002,7 @@ static PyObject *dependents(PyObject *module, PyObject *const *args, Py_ssize_t 
             Node *arg = found.items[at]->args[i];
             if (arg->id >= oldest && push(&found, (PyObject *)arg) < 0) goto done;
         }
-    qsort(found.items, found.count, sizeof(Node *), by_id);
+    if (found.count) qsort(found.items, found.count, sizeof(Node *), by_id);
     uint64_t depends = ++walk;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[1]); i++) {
         PyObject *source = PyList_GET_ITEM(args[1], i);

@@ -86,6 +86,7 @@ def load(path: str | PathLike[str]) -> Library:
     for name in ARRAYS:
         shape = tuple(meta["shapes"][name])
         count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(data, np.int32, count, at).reshape(shape)
+        table = np.frombuffer(data, np.int32, count, at).reshape(shape)
+        arrays[name] = np.require(table, requirements="A")  # the emitter reads aligned numbers; the file packs them
         at += 4 * count
     return Library(meta=meta, code=data[at:], **arrays)
