@@ -219,6 +219,7 @@ def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) ->
         roots = [*roots, fault]
         clock.mark("check")
     setting = _setting(arch, options.fast)
+    clock.mark("stencils")  # read from disk once a process
     for name, run_pass in ARRAYS:
         roots = list(run_pass(roots, setting))
         clock.mark(name)
