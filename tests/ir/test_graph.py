@@ -586,3 +586,15 @@ def test_constants_and_cells_say_what_they_are() -> None:
 
 def test_the_package_is_told_from_the_user() -> None:
     assert not source_line(leaf()).startswith(Path(_graph.__file__).parent.name)
+
+
+def test_a_walk_in_the_middle_of_a_walk_neither_loses_nor_repeats_nodes() -> None:
+    state = state_node(np.asarray(1.0), float64)
+    first = state * 3.0
+    state.attr.next = first + 2.0
+    outputs = [first * first]
+    alone = [node.id for node in reachable(outputs)]
+    interrupted = _graph.reachable(outputs, lambda node: (reachable([first]), (node.attr.next,))[1])
+    assert [node.id for node in interrupted] == alone
+    assert [node.id for node in reachable(outputs)] == alone
+    state.attr.next = None

@@ -691,7 +691,10 @@ static PyObject *reachable(PyObject *module, PyObject *arguments) {
             uint64_t mine = walk;
             PyObject *extra = PyObject_CallOneArg(more, (PyObject *)node);
             if (!extra) goto done;
-            walk = mine;
+            if (walk != mine) { /* Python walked meanwhile, here or in another thread: our marks may be gone */
+                walk++;
+                for (size_t i = 0; i < found.count; i++) found.items[i]->mark = walk;
+            }
             int failed = push_all(&found, extra);
             Py_DECREF(extra);
             if (failed) goto done;
