@@ -7,6 +7,7 @@ outer nodes they use. Nothing here recurses over the depth of a graph, only over
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import is_
 
 from hotloop import _graph
 from hotloop.dtypes import int32
@@ -125,6 +126,8 @@ def rebuild(node: Node, args: Sequence[Node]) -> Node:
     """Return the operation of `node` on other operands, of the same types and shapes."""
     if node.op is LOOP:
         return _rebuild_loop(node, args)
+    if all(map(is_, node.args, args)):
+        return node
     if node.op.types.overloads and not (node.op.divides and args[0].is_const and args[1].is_const):
         return apply(node.op, *args)
     # also x / 0 that only became constant here: it must not raise DivisionByZero

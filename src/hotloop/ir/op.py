@@ -75,14 +75,6 @@ def comparison(allowed: Types = COMPUTE) -> TypeRule:
     return TypeRule(resolve, tuple(((dtype, dtype), bool_) for dtype in allowed))
 
 
-def logical(arity: int) -> TypeRule:
-    """Bools in, bool out; numbers are compared with zero first by the caller."""
-    return TypeRule(
-        lambda types: ((bool_,) * arity, bool_) if all(t is bool_ for t in types) else None,
-        (((bool_,) * arity, bool_),),
-    )
-
-
 def predicate() -> TypeRule:
     """One float in, bool out."""
     rule = floating(1)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from operator import is_
 
 from hotloop import _graph
-from hotloop.ir.graph import CONST, LOOP, PARAM, STATE, Body, Node, apply, structure
-from hotloop.ir.loop import captures
+from hotloop.ir.graph import LOOP, PARAM, STATE, Body, Node, structure
+from hotloop.ir.loop import captures, rebuild
 
 Visit = Callable[[Node, Sequence[Node]], Node]
 
@@ -99,29 +100,13 @@ class Scopes:
         return times
 
 
-def rebuild(node: Node, args: Sequence[Node]) -> Node:
-    """Return the operation of `node`, which is no loop, on other operands of the same types and shapes."""
-    if all(map(_is, node.args, args)):
-        return node
-    if not node.op.types.overloads:
-        return structure(node.op, args, node.attr, node.dtype, node.shape)
-    if node.op.divides and args[0].op is CONST and args[1].op is CONST:
-        # x / (y - y): what only algebra made constant must not raise DivisionByZero
-        return structure(node.op, args, None, node.dtype, node.shape)
-    return apply(node.op, *args)
-
-
-def _is(a: Node, b: Node) -> bool:
-    return a is b
-
-
 def rebuild_loop(loop: Node, fresh: Mapping[int, Node]) -> Node:
     """Return a LOOP node with the same params, its inits and body taken from `fresh` by id."""
     body: Body = loop.attr
     condition = None if body.condition is None else fresh[body.condition.id]
     results = tuple([fresh[result.id] for result in body.results])
     inits = [fresh[arg.id] for arg in loop.args[: len(body.params)]]
-    if results == body.results and condition is body.condition and all(map(_is, inits, loop.args)):
+    if results == body.results and condition is body.condition and all(map(is_, inits, loop.args)):
         return loop
     body = Body(body.params, results, body.trips, body.index, condition)
     return structure(LOOP, (*inits, *captures(body)), body, loop.dtype, loop.shape)

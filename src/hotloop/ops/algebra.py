@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from hotloop.ir.graph import CONST, Node, apply, constant
-from hotloop.ir.op import REGISTRY, Op
+from hotloop.ir.op import REGISTRY
 
 
 def equals(node: Node, number: float) -> bool:
@@ -53,8 +52,3 @@ def power_of_two(node: Node) -> bool:
         return False
     mantissa, exponent = math.frexp(node.attr.value)
     return abs(mantissa) == 0.5 and abs(exponent - 1) < (126 if node.dtype.size == 4 else 1022)
-
-
-Rule = Callable[..., Node | None]
-
-__all__ = ["Op", "Rule", "absorbs", "call", "equals", "is_op", "negative_zero", "power_of_two", "zero_like"]

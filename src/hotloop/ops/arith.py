@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.dtypes import COMPUTE
-from hotloop.ir.graph import Node, convert
+from hotloop.ir.graph import Node
 from hotloop.ir.op import Op, arithmetic, floating, same, truediv
 from hotloop.ops import faults
 from hotloop.ops.algebra import absorbs, call, equals, is_op, negative_zero, power_of_two, zero_like
@@ -224,6 +224,3 @@ def _of_chosen(operands: tuple[Node, Node], tangents: tuple[Node | None, Node | 
     assert known is not None, "at least one operand has a tangent"
     by_x, by_y = zero_like(known) if by_x is None else by_x, zero_like(known) if by_y is None else by_y
     return call("select", call(better, x, y), by_x, call("select", call(better, y, x), by_y, (by_x + by_y) * 0.5))
-
-
-__all__ = ["convert"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hotloop.dtypes import COMPUTE, DType, bool_, float32, float64, int32, int64
+from hotloop.dtypes import DType, bool_, float32, float64, int32, int64
 from hotloop.ir.graph import CONST, Node, constant
 from hotloop.ir.op import Op, bitwise, choice, comparison, conversion, integral, predicate
 from hotloop.ops import faults
@@ -211,5 +211,3 @@ to_float64: Op = Op(
     "to_float64", conversion(float64), _to_float(float64), c="(double){x}", vjp=_convert_back,
     doc="Convert to float64, rounding to nearest.",
 )
-
-__all__ = ["COMPUTE"]

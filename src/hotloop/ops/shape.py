@@ -303,11 +303,6 @@ matmul: Op = _row(
 )
 
 
-def apply_named(name: str, *operands: Any) -> Node:
-    """Apply a scalar row by name."""
-    return call(name, *operands)
-
-
 def _take_simplified(x: Node, index: Index) -> Node | None:
     if index.shape == x.shape and np.array_equal(index.flat.reshape(-1), np.arange(index.flat.size)):
         return x
@@ -354,18 +349,6 @@ def _along(g: Node, x: Node, axes: tuple[int, ...]) -> Node:
     """Give a gradient of a reduction back the reduced axes."""
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
     return broadcast_to(reshape_to(g, kept), x.shape)
-
-
-def _product_of_others(x: Node, axes: tuple[int, ...]) -> Node:
-    """For each element, the product of the others over axes; n * n products, but right at zeros."""
-    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
-    order = (*axes, *kept)
-    count = math.prod(x.shape[axis] for axis in axes)
-    rows = reshape_to(transpose_by(x, order), (1, count, math.prod(x.shape[axis] for axis in kept)))
-    itself = constant(np.eye(count, dtype=bool)[:, :, None])
-    others = reduce(prod, call("select", itself, constant(1, x.dtype), rows), (1,))
-    back = tuple(order.index(axis) for axis in range(len(x.shape)))
-    return transpose_by(reshape_to(others, tuple(x.shape[axis] for axis in order)), back)
 
 
 def _others(x: Node, axes: tuple[int, ...]) -> Node:

@@ -27,8 +27,6 @@ def pair(outputs: Sequence[Node]) -> list[Node]:
     def visit(node: Node, args: Sequence[Node]) -> Node:
         if node.op in halves and node.args[0].id in shared:
             return apply(halves[node.op], apply(sincos, args[0]))
-        if tuple(args) == node.args:
-            return node
         return with_operands(node, args) if node.op is SWEEP else rebuild(node, args)
 
     return rewrite(outputs, visit)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from operator import is_
 
 import numpy as np
 
@@ -163,6 +164,8 @@ class _Body:
 
 def with_operands(node: Node, args: Sequence[Node]) -> Node:
     """Return a sweep on other streams and scalars."""
+    if all(map(is_, node.args, args)):
+        return node
     made: Sweep = node.attr
     first = len(made.streams)
     changed = {old.id: new for old, new in zip(node.args[first:], args[first:], strict=True) if old is not new}
