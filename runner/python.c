@@ -1,7 +1,8 @@
 /* `hotloop._runner`: the runner inside the Python process, and the calls that must cost nothing.
  *
- * Program   one loaded image: the same allocate, copy, patch and seal as any other runner, then run()
- * Function  the fast path of a jitted function: arguments in, run, result out, in one C call
+ * Program        one loaded image: the same allocate, copy, patch and seal as any other runner, then run()
+ * Function       the fast path of a jitted function: arguments in, run, result out, in one C call
+ * ArrayFunction  the same for functions of NumPy arrays: kernels over their elements, on several threads
  * read, write, cpu_features
  *
  * Threads. A program runs with the GIL held, which makes it safe, unless it is `long_running` (or in
@@ -74,6 +75,10 @@ static PyMethodDef runner_methods[] = {
      "cpu_features()\n--\n\nReturn the best target of this processor: 'x86-64-v3', 'x86-64-v2', ... or 'unknown'."},
     {"message", runner_message, METH_O, "message(status)\n--\n\nReturn what a status of the runner means, as one clause."},
     {"limits", runner_limits, METH_NOARGS, "limits()\n--\n\nReturn the most bytes of code, data and stack a program may have."},
+    {"get_threads", runner_get_threads, METH_NOARGS,
+     "get_threads()\n--\n\nReturn how many threads work on arrays, the caller's among them."},
+    {"set_threads", runner_set_threads, METH_O,
+     "set_threads(count)\n--\n\nSet how many threads work on arrays; results do not depend on it."},
     {0},
 };
 
@@ -89,6 +94,9 @@ PyMODINIT_FUNC PyInit__runner(void) {
     import_array();
     PyObject *module = PyModule_Create(&runner_module);
     if (!module) return NULL;
-    if (PyModule_AddType(module, &Program_Type) || PyModule_AddType(module, &Function_Type)) Py_CLEAR(module);
+    PyTypeObject *types[] = {&Program_Type, &Function_Type, &ArrayFunction_Type};
+    for (int i = 0; i < 3 && module; i++)
+        if (PyModule_AddType(module, types[i])) Py_CLEAR(module);
+    if (module && threads_from_environment()) Py_CLEAR(module);
     return module;
 }

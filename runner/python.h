@@ -143,4 +143,14 @@ static inline void call_unlocked(Program *self) {
 
 extern PyTypeObject Function_Type;
 
+/* ------------------------------------------- ArrayFunction and its threads, python_arrays.c */
+
+extern PyTypeObject ArrayFunction_Type;
+
+PyObject *call_arrays(PyObject *function, PyObject *const *args, size_t nargsf, PyObject *kwnames); /* a vectorcall */
+
+PyObject *runner_get_threads(PyObject *module, PyObject *none);
+PyObject *runner_set_threads(PyObject *module, PyObject *count);
+int threads_from_environment(void); /* HOTLOOP_NUM_THREADS; -1: raised */
+
 #endif

@@ -25,6 +25,7 @@ typedef struct {
     Program *program; /* NULL: always fall back */
     Layout *layout;   /* inside `kept` */
     PyObject *kept;   /* bytes: a call in another thread may outlive a change of layout */
+    PyObject *arrays; /* NULL, or an ArrayFunction, which takes all calls in place of the program */
     PyObject *fallback, *dict, *weak;
     PyObject *guards; /* NULL, or a tuple of (cell, None, object) and (dict, name, object) */
 } Function;
@@ -188,9 +189,15 @@ static int unchanged(PyObject *guards) {
 
 static PyObject *function_call(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Function *self = (Function *)object;
-    const int known = self->program && (!self->guards || unchanged(self->guards));
+    const int known = (self->program || self->arrays) && (!self->guards || unchanged(self->guards));
     const Layout *layout = self->layout;
     Program *program = known ? self->program : NULL;
+    if (known && self->arrays) {
+        PyObject *arrays = Py_NewRef(self->arrays);
+        PyObject *result = call_arrays(arrays, args, nargsf, kwnames);
+        Py_DECREF(arrays);
+        return result;
+    }
     if (program && PyVectorcall_NARGS(nargsf) == layout->inputs && !(kwnames && PyTuple_GET_SIZE(kwnames))) {
         if (layout->single && !layout->arrays && !program->shared) {
             /* The path that is counted in nanoseconds. No Python code can run inside it. */
@@ -217,6 +224,15 @@ static PyObject *function_call(PyObject *object, PyObject *const *args, size_t n
     return NULL;
 }
 
+/* What calls run from now on: a program or None, or an ArrayFunction or NULL. */
+static void run_this(Function *self, PyObject *program, PyObject *arrays) {
+    PyObject *old = (PyObject *)self->program, *old_arrays = self->arrays;
+    self->program = program == Py_None ? NULL : (Program *)Py_NewRef(program);
+    self->arrays = Py_XNewRef(arrays);
+    Py_XDECREF(old);
+    Py_XDECREF(old_arrays);
+}
+
 static int specialise(Function *self, PyObject *program, PyObject *inputs, PyObject *outputs, int single) {
     PyObject *kept = NULL, *in = PySequence_Tuple(inputs), *out = in ? PySequence_Tuple(outputs) : NULL;
     if (out) kept = layout_from(in, out, single);
@@ -228,12 +244,11 @@ static int specialise(Function *self, PyObject *program, PyObject *inputs, PyObj
         Py_DECREF(kept);
         return -1;
     }
-    PyObject *old = self->kept, *old_program = (PyObject *)self->program;
+    PyObject *old = self->kept;
     self->kept = kept;
     self->layout = layout;
-    self->program = program == Py_None ? NULL : (Program *)Py_NewRef(program);
+    run_this(self, program, NULL);
     Py_XDECREF(old);
-    Py_XDECREF(old_program);
     return 0;
 }
 
@@ -267,6 +282,21 @@ static PyObject *function_specialise(PyObject *object, PyObject *const *args, Py
     Py_RETURN_NONE;
 }
 
+static PyObject *function_specialise_arrays(PyObject *object, PyObject *arrays) {
+    if (!Py_IS_TYPE(arrays, &ArrayFunction_Type)) {
+        PyErr_Format(PyExc_TypeError, "expected an ArrayFunction, not %.100s", Py_TYPE(arrays)->tp_name);
+        return NULL;
+    }
+    run_this((Function *)object, Py_None, arrays);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_arrays(PyObject *object, void *unused) {
+    (void)unused;
+    PyObject *arrays = ((Function *)object)->arrays;
+    return Py_NewRef(arrays ? arrays : Py_None);
+}
+
 static PyObject *get_program(PyObject *object, void *unused) {
     (void)unused;
     PyObject *program = (PyObject *)((Function *)object)->program;
@@ -278,9 +308,7 @@ static int set_program(PyObject *object, PyObject *value, void *unused) {
     Function *self = (Function *)object;
     if (!value) value = Py_None;
     if (!fits(value, self->layout)) return -1;
-    PyObject *old = (PyObject *)self->program;
-    self->program = value == Py_None ? NULL : (Program *)Py_NewRef(value);
-    Py_XDECREF(old);
+    run_this(self, value, NULL);
     return 0;
 }
 
@@ -325,6 +353,7 @@ static int function_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(self->fallback);
     Py_VISIT(self->dict);
     Py_VISIT(self->guards);
+    Py_VISIT(self->arrays);
     return 0;
 }
 
@@ -333,6 +362,7 @@ static int function_clear(PyObject *object) {
     Py_CLEAR(self->fallback);
     Py_CLEAR(self->dict);
     Py_CLEAR(self->guards);
+    Py_CLEAR(self->arrays);
     return 0;
 }
 
@@ -349,11 +379,14 @@ static void function_dealloc(PyObject *object) {
 static PyMethodDef function_methods[] = {
     {"specialise", (PyCFunction)(void (*)(void))function_specialise, METH_FASTCALL,
      "specialise(program, inputs, outputs, single)\n--\n\nReplace the program and what its arguments are, as one step."},
+    {"specialise_arrays", function_specialise_arrays, METH_O,
+     "specialise_arrays(array_function)\n--\n\nLet an ArrayFunction take all calls while the guards hold, in place of a program."},
     {0},
 };
 
 static PyGetSetDef function_facts[] = {
     {"program", get_program, set_program, "the Program that exact arguments run; None: always fall back", NULL},
+    {"arrays", get_arrays, NULL, "the ArrayFunction that takes all calls, or None; setting `program` ends it", NULL},
     {"fallback", get_fallback, set_fallback, "what is called with all other arguments", NULL},
     {"guards", get_guards, set_guards,
      "what must hold for the program to run: (cell, None, object) and (dict, name, object), compared by identity", NULL},

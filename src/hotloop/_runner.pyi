@@ -8,6 +8,20 @@ from typing_extensions import Buffer
 
 _Slot = tuple[str, int] | tuple[str, int, int | tuple[int, ...]]
 
+# The plan of an ArrayFunction. Dims are numbers of run-time lengths, -1 is the length 1; offsets are in the data block.
+_Dims = tuple[int, ...]
+_Argument = tuple[str, str] | tuple[str, str, _Dims]  # ("number", kind), "nd" is NumPy's float64; ("array", type, dims)
+_Role = tuple[str] | tuple[str, int]  # ("argument", i), ("result", i), ("temporary",)
+_Buffer = tuple[str, _Dims, _Role]
+_Stream = tuple[int, tuple[int, ...], int, int, int]  # buffer, axes, pointer and tail offset, itemsize
+_Reduction = tuple[int, int, int, int]  # buffer, result offset, itemsize, combine
+_Scalar = tuple[int, str, tuple[str, int | _Dims]]  # offset, kind, ("argument", i) or ("buffer", i) or ("size", dims)
+_Streams = tuple[_Stream, ...]
+# "kernel", entry, count offset, block, kept, dims, streams, stores, reductions, scalars, picoseconds for an element
+_Kernel = tuple[str, int, int, int, int, _Dims, _Streams, _Streams, tuple[_Reduction, ...], tuple[_Scalar, ...], int]
+_Call = tuple[str, Callable[..., Any], tuple[int, ...], tuple[int, ...]]  # "call", callable, inputs, outputs
+_Combine = tuple[int, int, int, int, int]  # entry, count, pointer, tail and result offset
+
 class Program:
     """One loaded image; its buffer is the data region, live and writable."""
 
@@ -33,6 +47,8 @@ class Function:
 
     program: Program | None
     fallback: Callable[..., Any]
+    @property
+    def arrays(self) -> ArrayFunction | None: ...
     guards: tuple[tuple[Any, Any, Any], ...]
 
     def __new__(
@@ -41,10 +57,26 @@ class Function:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __get__(self, instance: object, owner: type | None = None, /) -> Callable[..., Any]: ...
     def specialise(self, program: Program | None, inputs: Iterable[_Slot], outputs: Iterable[_Slot], single: bool, /) -> None: ...
+    def specialise_arrays(self, array_function: ArrayFunction, /) -> None: ...
+
+class ArrayFunction:
+    """A call that runs kernels over NumPy arrays, on several threads; results are new arrays or those of `out`."""
+
+    def __new__(
+        cls, program: Program, arguments: tuple[_Argument, ...], buffers: tuple[_Buffer, ...], stages: tuple[_Kernel | _Call, ...],
+        results: tuple[int, ...], single: bool, fallback: Callable[..., Any], combines: tuple[_Combine, ...] = (),
+    ) -> ArrayFunction: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+    @property
+    def program(self) -> Program: ...
+    @property
+    def fallback(self) -> Callable[..., Any]: ...
 
 def read(program: Program, kind: str, offset: int, count: int = ..., /) -> Any: ...
 def write(program: Program, kind: str, offset: int, source: float | Sequence[float], /) -> None: ...
 def pack(source: object, /) -> np.ndarray[Any, Any] | None: ...
 def cpu_features() -> str: ...
 def message(status: int, /) -> str: ...
+def get_threads() -> int: ...
+def set_threads(count: int, /) -> None: ...
 def limits() -> tuple[int, int, int]: ...
