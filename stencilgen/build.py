@@ -24,6 +24,7 @@ from stencilgen.target import FLAGS, TARGETS, Target
 ROOT = Path(__file__).parent.parent
 HEADERS = ROOT / "src" / "hotloop" / "ops" / "c"
 INLINE_LIMIT = 48  # bytes of code beyond which a stencil calls a helper
+INLINE_LIMIT_WIDE = 80  # the same on lanes, where a call costs all registers
 CHUNKS = 4  # C files compiled side by side
 
 # AMD64 psABI table 4.9
@@ -58,7 +59,7 @@ def digest_of(target: Target) -> str:
     version = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=True).stdout
     state = hashlib.sha256(version + repr((target, FLAGS)).encode())
     sources = [*HEADERS.glob("*.h"), *Path(__file__).parent.glob("*.py"), *(ROOT / "src" / "hotloop" / "ops").glob("*.py")]
-    for path in sorted([*sources, ROOT / "src/hotloop/stencils/format.py", ROOT / "src/hotloop/ir/op.py"]):
+    for path in sorted([*sources, ROOT / "src/hotloop/stencils/format.py", *(ROOT / "src/hotloop/ir" / name for name in ("op.py", "program.py"))]):
         state.update(path.name.encode() + path.read_bytes())
     return state.hexdigest()
 
@@ -78,22 +79,25 @@ def make(target: Target, digest: str) -> Library:
 
     Helpers are compiled first: an operation whose function is long is not tried as a stencil.
     """
-    scalar, basics = row_specs(target), basic_specs()
-    rows = [*scalar, *wide_specs(target)]
-    helpers = {s.name: s for _, _, specs in scalar for s in specs if s.fixed}
+    rows, basics = [*row_specs(target), *wide_specs(target)], basic_specs()
+    helpers = {s.name: s for _, _, forms in rows for s in forms if s.fixed}
     items = Items()
     with tempfile.TemporaryDirectory() as folder:
         # helpers may have tables; those must be found wherever the program is loaded
-        (unit,) = _compile(target, [_helper_text(target, helpers)], Path(folder), "-fPIC")
-        items.add_object(unit)
-        short = {name for name, s in helpers.items() if len(items.found["function", _helper_name(s)][0]) <= INLINE_LIMIT}
-        specs = [s for _, _, forms in rows for s in forms if s.fixed or s.wide or forms[-1].name in short] + basics
+        for unit in _compile(target, _helper_texts(target, list(helpers.values())), Path(folder), "-fPIC"):
+            items.add_object(unit)
+        long = {name for name, s in helpers.items() if len(items.found["function", _helper_name(s)][0]) > _limit(s)}
+        specs = [s for _, _, forms in rows for s in forms if s.fixed or forms[-1].name not in long] + basics
         jobs = {spec.name: Job(spec, plans(target, spec)) for spec in specs}
         objects = _compile(target, _chunks(target, list(jobs.values()), helpers), Path(folder))
     for job in jobs.values():
         _read_codes(job, objects, items)
         job.variants = _learn(job)
     return _assemble(target, digest, rows, basics, jobs, items)
+
+
+def _limit(spec: Spec) -> int:
+    return INLINE_LIMIT_WIDE if spec.wide else INLINE_LIMIT
 
 
 # --------------------------------------------------------------------------------------- compiling
@@ -104,7 +108,7 @@ def _symbol(name: str) -> str:
 
 
 def _helper_name(spec: Spec) -> str:
-    return "helper_" + _symbol(spec.name.removesuffix(":helper"))
+    return "helper_" + _symbol(spec.name.removesuffix("#helper"))
 
 
 def _text_of(spec: Spec) -> str:
@@ -115,7 +119,7 @@ def _text_of(spec: Spec) -> str:
 
 
 def _chunks(target: Target, jobs: list[Job], helpers: dict[str, Spec]) -> list[str]:
-    declarations = "".join(declaration(target, _helper_name(s), s.dst or "i32", s.sources) for s in helpers.values())
+    declarations = "".join(declaration(target, _helper_name(s), s) for s in helpers.values())
     head = prelude(target) + declarations
     chunks = [[head] for _ in range(CHUNKS)]
     for number, job in enumerate(jobs):
@@ -131,13 +135,22 @@ def _chunks(target: Target, jobs: list[Job], helpers: dict[str, Spec]) -> list[s
     return ["".join(chunk) for chunk in chunks]
 
 
-def _helper_text(target: Target, helpers: dict[str, Spec]) -> str:
-    bodies = [helper(target, _helper_name(s), s.text, s.dst or "i32", s.sources) for s in helpers.values()]
+def _helper_texts(target: Target, helpers: list[Spec]) -> list[str]:
+    """Return one C file of helpers for each number of lanes that elementary.h is compiled for; 1 is first."""
+    counts = [1 if not s.wide else target.wide * 8 // int(s.sources[-1][1:3]) for s in helpers]
+    return [_helper_text(target, lanes, [s for s, n in zip(helpers, counts, strict=True) if n == lanes]) for lanes in sorted(set(counts))]
+
+
+def _helper_text(target: Target, lanes: int, helpers: list[Spec]) -> str:
+    bodies = "".join(helper(target, _helper_name(s), s) for s in helpers)
+    head = f"#define HL_LANES {lanes}\n"
+    if lanes > 1:
+        return f'{head}#include "elementary.h"\n{prelude(target)}{bodies}'
     registers = [*["data" if n == "ctx" else "u" for n in target.parameters], *["w"] * (target.vectors + target.scratch_vectors)]
     enter = f"void enter(char *data);\nvoid enter(char *data) {{ long u; R w; NEXT({', '.join(registers)}); }}\n"
     # slow paths keep what helpers must keep, so that the fast paths need not save it
-    slow = f"#define HL_SLOW static inline __attribute__((noinline, cold, {target.convention}))\n"
-    return slow + '#include "elementary.h"\n' + prelude(target) + "".join(bodies) + enter
+    head += f"#define HL_SLOW static inline __attribute__((noinline, cold, {target.convention}))\n"
+    return f'{head}#include "elementary.h"\n{prelude(target)}{bodies}{enter}'
 
 
 def symbol_of(spec: Spec, which: int, choice: Choice) -> str:
@@ -150,7 +163,7 @@ def _compile(target: Target, texts: Iterable[str], folder: Path, *flags: str) ->
         number, text = numbered
         source, output = folder / f"{number}.c", folder / f"{number}.o"
         source.write_text(text)
-        command = [*compiler(), "-target", target.triple, f"-mcpu={target.cpu}", *FLAGS, *target.flags, *flags, f"-I{HEADERS}"]
+        command = [*compiler(), "-target", target.triple, f"-mcpu={target.cpu}", *FLAGS, *target.flags, *flags, f"-DHL_WIDE={target.wide}", f"-I{HEADERS}"]
         done = subprocess.run([*command, "-c", str(source), "-o", str(output)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"stencils of {target.name} do not compile:\n{done.stderr[:4000]}")
@@ -181,8 +194,12 @@ class Items:
         """Take every function of an object that defines helpers."""
         for name, index in unit.functions.items():
             section = unit.sections[index]
-            key = ("function", name)
-            self.found[key] = (section.data, 16, patches_of(unit, section, self))
+            self.found[_function_key(unit, name)] = (section.data, 16, patches_of(unit, section, self))
+
+
+def _function_key(unit: elf.ObjectFile, name: str) -> object:
+    """Return the key of a function; slow paths are compiled with each number of lanes, under one name."""
+    return ("function", name) if name.startswith("helper_") or name == "enter" else ("function", name, id(unit))
 
 
 def patches_of(unit: elf.ObjectFile, section: elf.Section, items: Items) -> tuple[tuple[int, int, object, int], ...]:
@@ -213,7 +230,7 @@ def _relative(unit: elf.ObjectFile, section: elf.Section, hole: elf.Relocation, 
     refers = unit.sections[index]
     if refers.executable:
         named = next(n for n, i in unit.functions.items() if i == index)
-        return hole.offset, RELATIVE, ("function", named), hole.addend
+        return hole.offset, RELATIVE, _function_key(unit, named), hole.addend
     if refers.entry_size and name:  # a mergeable constant; the symbol is its start, the addend where the operand ends
         return hole.offset, RELATIVE, items.constant(refers, hole.symbol.value), hole.addend
     key = ("table", refers.data)
@@ -253,7 +270,7 @@ def _learn(job: Job) -> list[Variant] | None:
         base = codes[plan.base][0]
         empty_ok = job.spec.name.startswith("move")
         variant = learn(plan, codes) if base or empty_ok else None
-        if variant is None or len(base) > INLINE_LIMIT:
+        if variant is None or len(base) > _limit(job.spec):
             return None
         found.append(variant)
     return found
@@ -269,9 +286,9 @@ def _assemble(
     names, overloads, called = {}, [], []
     for name, commutative, specs in rows:
         memory = next((s for s in specs if s.memory), None)
-        made = (s for s in specs if s is not memory and s.name in jobs and jobs[s.name].variants is not None)
-        chosen = next(made, None)
-        assert chosen is not None, f"no stencil for {name}"
+        made = [s for s in specs if s is not memory and s.name in jobs and jobs[s.name].variants is not None]
+        assert made, f"no stencil for {name}"
+        chosen = min(made, key=lambda s: (s.fixed, len(jobs[s.name].codes[0][jobs[s.name].plans[0].base][0])))
         if chosen.fixed:
             called.append(name)
         usable = memory is not None and not chosen.fixed and jobs[memory.name].variants is not None
@@ -333,7 +350,8 @@ class Tables:
         count = len(spec.sources)
         classes = [register_class(s) for s in spec.sources] + [0] * (3 - count)
         fixed = [i if spec.fixed else -1 for i in range(count)] + [-1] * (3 - count)
-        clobbered_v = sum(1 << r for r in range(self.target.vectors) if r not in self.target.saved_vectors) if spec.fixed else 0
+        lost = [r for r in range(self.target.vectors) if spec.wide or r not in self.target.saved_vectors]
+        clobbered_v = sum(1 << r for r in lost) if spec.fixed else 0
         clobbered_i = sum(1 << r for r in range(self.target.integers) if r not in self.target.saved_integers) if spec.fixed else 0
         fields = operands + [-1] * (4 - len(operands))
         radix = [len(groups) for groups in classes_of(self.target, spec)]

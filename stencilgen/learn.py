@@ -11,9 +11,12 @@ from __future__ import annotations
 import itertools
 import random
 from dataclasses import dataclass
+from functools import cache
 
 from stencilgen.source import VECTOR, Spec, register_class
 from stencilgen.target import Target
+
+CHECKS = 2  # random choices of registers for which the prediction is compared with the compiler's code
 
 Choice = tuple[int, ...]  # one register per operand of Spec.operands()
 
@@ -27,6 +30,7 @@ class Plan:
         register's number for vectors; for integers the difference is from the base's register
     checks: choices whose code is predicted and compared
     overlaps: choices with the result in an operand's register; a wrong prediction there means early clobber
+    swaps: the operand that may change places with the one after it without changing the result, or -1
     """
 
     base: Choice
@@ -34,6 +38,7 @@ class Plan:
     pairs: dict[tuple[int, int], tuple[Choice, Choice]]
     checks: tuple[Choice, ...]
     overlaps: tuple[Choice, ...]
+    swaps: int
 
     def choices(self) -> set[Choice]:
         """Return every register choice to compile."""
@@ -43,66 +48,91 @@ class Plan:
 
 def classes_of(target: Target, spec: Spec) -> list[tuple[tuple[int, ...], ...]]:
     """Return the register classes of each operand that can be chosen; only moves reach the scratch registers."""
-    moves = spec.name.startswith(("move", "load", "store", "fill", "spill"))
-    vectors = tuple(tuple(r for r in group if moves or r < target.vectors) for group in target.vector_classes)
-    integers = target.integer_classes if moves else tuple(g for g in target.integer_classes if g[0] < target.integers)
+    vectors = tuple(tuple(r for r in group if spec.moves or r < target.vectors) for group in target.vector_classes)
+    integers = target.integer_classes if spec.moves else tuple(g for g in target.integer_classes if g[0] < target.integers)
     return [vectors if register_class(short) == VECTOR else integers for _, short in spec.operands()]
 
 
 def plans(target: Target, spec: Spec) -> list[Plan]:
     """Return one plan per combination of classes, in the order of variants (last operand fastest)."""
-    kinds = [register_class(short) for _, short in spec.operands()]
-    return [_plan(spec, registers, kinds) for registers in itertools.product(*classes_of(target, spec))]
+    kinds = tuple(register_class(short) for _, short in spec.operands())
+    first = len(kinds) - len(spec.sources)
+    ordered = first if spec.commutative and not spec.fixed else -1
+    return [_plan(spec, _Shape(registers, kinds, ordered)) for registers in itertools.product(*classes_of(target, spec))]
 
 
-def _plan(spec: Spec, registers: tuple[tuple[int, ...], ...], kinds: list[int]) -> Plan:
-    base = _distinct(registers, kinds, {})
-    pairs = {}
-    for operand, choices in enumerate(registers):
-        for register, start in _steps(choices, base[operand], kinds[operand]):
-            others = _distinct(registers, kinds, {operand: register}, avoid=start)
-            pairs[operand, register ^ start] = (others, _replace(others, operand, start))
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The classes of all operands, and which operand must be in a lower register than the one after it, or -1.
+
+    Compilers may swap the operands of a sum; with the lower register first they always do it in one way.
+    """
+
+    registers: tuple[tuple[int, ...], ...]
+    kinds: tuple[int, ...]
+    ordered: int
+
+    def allows(self, choice: Choice) -> bool:
+        taken = list(zip(self.kinds, choice, strict=True))
+        k = self.ordered
+        swapped = k >= 0 and self.registers[k] == self.registers[k + 1] and choice[k] > choice[k + 1]
+        return len(set(taken)) == len(taken) and not swapped
+
+
+def _plan(spec: Spec, shape: _Shape) -> Plan:
+    base, pairs, overlaps = _choices(shape, tied=spec.tied, fixed=spec.fixed, result=spec.dst is not None)
     chance = random.Random(spec.name)
-    checks = tuple(_random(registers, kinds, chance) for _ in range(3)) if registers else ()
-    overlaps = ()
-    if spec.dst is not None and not spec.tied and not spec.fixed:
-        same = [k for k in range(1, len(registers)) if kinds[k] == kinds[0] and registers[k] == registers[0]]
-        overlaps = tuple(_replace(base, 0, base[k]) for k in same)
-    elif spec.tied:
-        same = [k for k in range(1, len(registers)) if kinds[k] == kinds[0] and registers[k] == registers[0]]
-        overlaps = tuple(_replace(base, k, base[0]) for k in same)
-    return Plan(base, registers, pairs, checks, overlaps)
+    checks = tuple(_random(shape, chance) for _ in range(CHECKS)) if shape.registers else ()
+    return Plan(base, shape.registers, pairs, checks, overlaps, shape.ordered)
 
 
-def _steps(choices: tuple[int, ...], base: int, kind: int) -> list[tuple[int, int]]:
-    """Return pairs of registers to compare: one per bit for vectors, whose numbers are the machine's."""
+@cache
+def _choices(
+    shape: _Shape, *, tied: bool, fixed: bool, result: bool
+) -> tuple[Choice, dict[tuple[int, int], tuple[Choice, Choice]], tuple[Choice, ...]]:
+    """Return base, pairs and overlaps of a Plan; they depend on the classes alone."""
+    every = list(itertools.product(*shape.registers))
+    every = [choice for choice in every if shape.allows(choice)] or every  # the scratch register moved to itself
+    # as far apart as can be: then most registers that differ by one bit are free
+    base = max(every, key=lambda choice: _distance(shape, choice))
+    allowed = set(every)
+    pairs = {}
+    for operand, choices in enumerate(shape.registers):
+        for difference in _differences(choices, base[operand], shape.kinds[operand]):
+            starts = [base, *(c for c in every if shape.kinds[operand] == VECTOR or c[operand] == base[operand])]
+            pairs[operand, difference] = next(
+                (_replace(choice, operand, choice[operand] ^ difference), choice)
+                for choice in starts if _replace(choice, operand, choice[operand] ^ difference) in allowed
+            )  # fmt: skip
+    kinds, registers = shape.kinds, shape.registers
+    overlaps: tuple[Choice, ...] = ()
+    if result and not fixed:
+        same = [k for k in range(1, len(registers)) if kinds[k] == kinds[0] and registers[k] == registers[0]]
+        overlaps = tuple(_replace(base, k, base[0]) if tied else _replace(base, 0, base[k]) for k in same)
+    return base, pairs, overlaps
+
+
+def _distance(shape: _Shape, choice: Choice) -> int:
+    """Return how many bits the registers of a choice differ in, at least 2 each as far as possible."""
+    alike = itertools.combinations([(k, g, r) for k, g, r in zip(shape.kinds, shape.registers, choice, strict=True)], 2)
+    return sum(min((a[2] ^ b[2]).bit_count(), 2) for a, b in alike if a[:2] == b[:2])
+
+
+def _differences(choices: tuple[int, ...], base: int, kind: int) -> list[int]:
+    """Return the differences in register number to measure: the bits for vectors, whose numbers are the machine's."""
     if kind != VECTOR:
-        return [(register, base) for register in choices if register != base]
-    starts = [next((r for r in choices if r ^ bit in choices), None) for bit in (1, 2, 4)]
-    return [(start ^ bit, start) for bit, start in zip((1, 2, 4), starts, strict=True) if start is not None]
+        return [register ^ base for register in choices if register != base]
+    return [bit for bit in (1, 2, 4) if any(r ^ bit in choices for r in choices)]
 
 
 def _replace(choice: Choice, operand: int, register: int) -> Choice:
     return (*choice[:operand], register, *choice[operand + 1 :])
 
 
-def _distinct(
-    registers: tuple[tuple[int, ...], ...], kinds: list[int], given: dict[int, int], avoid: int | None = None
-) -> Choice:
-    """Choose registers such that no two operands of one kind share one, as far as classes allow."""
-    chosen: dict[int, int] = dict(given)
-    for operand, choices in enumerate(registers):
-        if operand not in chosen:
-            taken = {r for o, r in chosen.items() if kinds[o] == kinds[operand]}
-            free = [r for r in choices if r not in taken and r != avoid] or [r for r in choices if r not in taken] or list(choices)
-            chosen[operand] = free[min(operand, len(free) - 1)]
-    return tuple(chosen[o] for o in range(len(registers)))
-
-
-def _random(registers: tuple[tuple[int, ...], ...], kinds: list[int], chance: random.Random) -> Choice:
+def _random(shape: _Shape, chance: random.Random) -> Choice:
     chosen: list[int] = []
-    for operand, choices in enumerate(registers):
-        taken = {chosen[o] for o in range(operand) if kinds[o] == kinds[operand]}
+    for operand, choices in enumerate(shape.registers):
+        taken = {chosen[o] for o in range(operand) if shape.kinds[o] == shape.kinds[operand]}
         chosen.append(chance.choice([r for r in choices if r not in taken] or list(choices)))
     return tuple(chosen)
 
@@ -135,10 +165,18 @@ def learn(plan: Plan, codes: dict[Choice, Code]) -> Variant | None:
         for register in registers
     }
     variant = Variant(base, patches, fields, early=False)
-    if any(predict(plan, variant, choice) != codes[choice] for choice in plan.checks):
+    if any(codes[choice] not in _predictions(plan, variant, choice) for choice in plan.checks):
         return None
-    early = any(predict(plan, variant, choice) != codes[choice] for choice in plan.overlaps)
+    early = any(codes[choice] not in _predictions(plan, variant, choice) for choice in plan.overlaps)
     return Variant(base, patches, fields, early)
+
+
+def _predictions(plan: Plan, variant: Variant, choice: Choice) -> list[Code]:
+    """Return the codes that serve for a choice: also that with operands swapped, where it is the same."""
+    found, k = [predict(plan, variant, choice)], plan.swaps
+    if k >= 0 and plan.registers[k] == plan.registers[k + 1]:
+        found.append(predict(plan, variant, (*choice[:k], choice[k + 1], choice[k], *choice[k + 2 :])))
+    return found
 
 
 def _joined(steps: dict[tuple[int, int], dict[int, int]], operand: int, difference: int) -> tuple[tuple[int, int], ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from hotloop.dtypes import COMPUTE, FLOATS
-from hotloop.ir.program import wide_name
+from dataclasses import replace
+
+from hotloop.dtypes import COMPUTE
+from hotloop.ir.op import Wide
+from hotloop.ir.program import FOLDS, WIDE_SHORTS, vector_names
 from hotloop.ops import REGISTRY
-from stencilgen.source import VECTOR, Spec, register_class
+from stencilgen.source import MEMORY_TYPES, VECTOR, Spec, register_class
 from stencilgen.target import Target
 
 # Python's floor and such are one instruction where the prelude says so; these always call a helper.
@@ -31,61 +34,121 @@ def row_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
 
 
 def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
-    """Return the same for rows on vectors of lanes, and for moving vectors to and from memory."""
-    found = []
-    for dtype in FLOATS:
-        short, kind = f"{dtype.short}w", "W" if dtype is FLOATS[0] else "W64"
-        for op in REGISTRY.values():
-            if op.wide:
-                name = wide_name(op, dtype)
-                tied = op.arity == 2 and target.two_address
-                orders = ["", "strict", "opaque"] if op.commutative else [""]
-                specs = [
-                    Spec(f"{name}:{o}" if o else name, op.wide, short, (short,) * op.arity, tied=tied, order=o, wide=True) for o in orders
-                ]
-                found.append((name, op.commutative, specs))
-        place = f"*({kind}U *)(ctx + {{index}} + (long)HOLE_OFFSET)"
-        load = Spec(f"load.{short}", place.format(index="{x}"), short, ("i64",), wide=True)
-        store = Spec(f"store.{short}", place.format(index="{y}") + " = {x};", None, (short, "i64"), wide=True)
-        splat = Spec(f"splat.{short}", f"{{x}} - ({kind}){{{{0}}}}", short, (dtype.short,), wide=True)
-        found += [(spec.name, False, [spec]) for spec in (load, store, splat)]
+    """Return the same for vectors of lanes: rows on them, and what belongs to no row."""
+    found = [
+        (wide.name, op.commutative, _wide_forms(target, wide, op.commutative))
+        for op in REGISTRY.values() for wide in op.wide
+    ]  # fmt: skip
+    found += [(spec.name, False, [spec]) for short in WIDE_SHORTS for spec in _memory_specs(short)]
+    found += [(name, False, forms) for name, forms in _lane_forms(target)]
+    assert {name for name, _, _ in found} >= set(vector_names())
     return found
 
 
+def _wide_forms(target: Target, wide: Wide, commutative: bool) -> list[Spec]:
+    count = len(wide.sources)
+    # multiply-add overwrites an operand everywhere, a blend by logic may have all its registers
+    tied = target.two_address and count == 2 or count == 3 and wide.sources[0] == wide.result and not wide.result.startswith("b")
+    spec = Spec(wide.name, wide.text, wide.result, wide.sources, tied=tied, wide=True)
+    with_memory = replace(spec, name=f"{wide.name}#memory", sources=wide.sources[:-1], memory=wide.sources[-1], tied=tied and count > 1)
+    found = [replace(spec, commutative=commutative), with_memory, replace(spec, name=f"{wide.name}#helper", tied=False, fixed=True)]
+    if tied and not commutative:  # x > y is y < x to some: then y is overwritten
+        found.insert(1, replace(spec, name=f"{wide.name}#free", tied=False))
+    return found
+
+
+def _memory_specs(short: str) -> list[Spec]:
+    """Return loads and stores of one type. Arrays begin anywhere, and their bools are bytes."""
+    size = 1 if short.startswith("b") else int(short[1:3]) // 8
+    kind = f"hl_bytes_{short}" if size == 1 else f"hl_{short}_anywhere"
+    near, far = (f"*({kind} *)({base} + {index} * {size} + (long)HOLE_OFFSET)" for base, index in (("ctx", "{0}"), ("(char *){0}", "{1}")))
+
+    def loaded(place: str) -> str:
+        return f"__builtin_convertvector({place}, hl_{short}) > 0" if size == 1 else place
+
+    stored = f"__builtin_convertvector({{x}} & 1, {kind})" if size == 1 else "{x}"
+    names = [f"{name}.{short}" for name in ("load", "store", "loadp", "storep")]
+    return [
+        Spec(names[0], loaded(near.format("{x}")), short, ("i64",), wide=True),
+        Spec(names[1], f"{near.format('{y}')} = {stored};", None, (short, "i64"), wide=True),
+        Spec(names[2], loaded(far.format("{x}", "{y}")), short, ("i64", "i64"), wide=True),
+        Spec(names[3], f"{far.format('{y}', '{z}')} = {stored};", None, (short, "i64", "i64"), wide=True),
+    ]
+
+
+def _scalar(short: str) -> str:
+    return "b" if short.startswith("b") else short.removesuffix("w")
+
+
+def _place(scalar: str, base: str, index: str) -> str:
+    """Return C for one element of an array of scalars."""
+    kind = MEMORY_TYPES[scalar]
+    return f"*({kind} *)({base} + {index} * (long)sizeof({kind}) + (long)HOLE_OFFSET)"
+
+
+def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
+    """Return the names and forms of splats, folds, iotas, and masks whose lanes change size."""
+    found: list[tuple[str, list[Spec]]] = []
+    for short in WIDE_SHORTS:
+        scalar = _scalar(short)
+        text = f"(hl_{short})(-{{x}})" if scalar == "b" else f"(hl_{short}){{x}}"
+        spec = Spec(f"splat.{short}", text, short, (scalar,), wide=True)
+        found.append((spec.name, [spec, replace(spec, name=f"{spec.name}#memory", sources=(), memory=scalar)]))
+        place = _place(scalar, "ctx", "{x}")
+        found.append((f"repeat.{short}", [Spec(f"repeat.{short}", text.format(x=place), short, ("i64",), wide=True)]))
+    for dtype in COMPUTE:
+        text = f"{_place(dtype.short, 'ctx', '{y}')} = ({MEMORY_TYPES[dtype.short]}){{x}};"
+        found.append((f"put.{dtype.short}", [Spec(f"put.{dtype.short}", text, None, (dtype.short, "i64"))]))
+    for row, shorts in FOLDS.items():
+        for short in shorts:
+            scalar = _scalar(short)
+            spec = Spec(f"fold_{row}.{short}", f"hl_op_fold_{row}_{short}({{x}})", scalar, (short,), wide=True)
+            found.append((spec.name, [spec, replace(spec, name=f"{spec.name}#helper", fixed=True)]))
+    for short in ("i32w", "i64w"):
+        spec = Spec(f"iota.{short}", f"hl_op_iota_{short}({{x}})", short, ("i64",), wide=True)
+        found.append((spec.name, [spec]))
+    resized = (
+        Wide("widen_low.b32w", ("b32w",), "b64w", "hl_op_b64w_b32w_low({x})"),
+        Wide("widen_high.b32w", ("b32w",), "b64w", "hl_op_b64w_b32w_high({x})"),
+        Wide("narrow.b64w.b64w", ("b64w", "b64w"), "b32w", "hl_op_b32w_b64w({x}, {y})"),
+    )
+    return found + [(wide.name, _wide_forms(target, wide, commutative=False)) for wide in resized]
+
+
 def _forms(target: Target, name: str, text: str, sources: tuple[str, ...], dst: str, commutative: bool) -> list[Spec]:
-    integers = register_class(dst) != VECTOR
     # three addresses: sums and such on AVX; multiply-add overwrites an operand everywhere
-    tied = sources[0] == dst and (integers or len(sources) == 3 or (target.two_address and len(sources) == 2))
-    orders = [""]
-    if len(sources) == 2:
-        orders += ["strict", "opaque"] if commutative and not integers else ["opaque"] if commutative else []
-    specs = [Spec(f"{name}:{order}" if order else name, text, dst, sources, tied=tied, order=order) for order in orders]
+    tied = sources[0] == dst and (register_class(dst) != VECTOR or len(sources) == 3 or (target.two_address and len(sources) == 2))
+    in_vectors = commutative and register_class(sources[0]) == VECTOR
+    specs = [Spec(name, text, dst, sources, tied=tied, commutative=in_vectors)]
+    if commutative and not in_vectors:
+        specs.append(replace(specs[0], name=f"{name}#opaque", opaque=True))
     if len(sources) <= 2 and sources[-1] != BOOL_IN_MEMORY:
         with_memory = tied and len(sources) == 2
-        specs.append(Spec(f"{name}:memory", text, dst, sources[:-1], memory=sources[-1], tied=with_memory))
-    specs.append(Spec(f"{name}:helper", text, dst, sources, fixed=True))
+        specs.append(Spec(f"{name}#memory", text, dst, sources[:-1], memory=sources[-1], tied=with_memory))
+    specs.append(Spec(f"{name}#helper", text, dst, sources, fixed=True))
     return specs
 
 
 def basic_specs() -> list[Spec]:
     """Return the stencils for moves, loads, stores, loops and branches."""
     specs = [
-        Spec("move.v", "{x}", "f64", ("f64",)),
-        Spec("move.i", "{x}", "i64", ("i64",)),
+        Spec("move.v", "{x}", "f64", ("f64",), moves=True),
+        Spec("move.i", "{x}", "i64", ("i64",), moves=True),
     ]
     for dtype in COMPUTE:
         short = dtype.short
-        specs.append(Spec(f"load.{short}", "{x}", short, (), memory=short))
+        specs.append(Spec(f"load.{short}", "{x}", short, (), memory=short, moves=True))
         stored = {"b": "uint8_t"}.get(short)
         cast = f"({stored})" if stored else ""
         pointer = stored or {"i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double"}[short]
-        specs.append(Spec(f"store.{short}", f"*({pointer} *)(ctx + (long)HOLE_OFFSET) = {cast}{{x}};", None, (short,)))
-    specs.append(Spec("fill.w", "*(WU *)(ctx + (long)HOLE_OFFSET)", "f32w", (), wide=True))
-    specs.append(Spec("spill.w", "*(WU *)(ctx + (long)HOLE_OFFSET) = {x};", None, ("f32w",), wide=True))
-    specs.append(Spec("move.w", "{x}", "f32w", ("f32w",), wide=True))
+        specs.append(Spec(f"store.{short}", f"*({pointer} *)(ctx + (long)HOLE_OFFSET) = {cast}{{x}};", None, (short,), moves=True))
+    specs.append(Spec("fill.w", "*(hl_f32w_anywhere *)(ctx + (long)HOLE_OFFSET)", "f32w", (), wide=True, moves=True))
+    specs.append(Spec("spill.w", "*(hl_f32w_anywhere *)(ctx + (long)HOLE_OFFSET) = {x};", None, ("f32w",), wide=True, moves=True))
+    specs.append(Spec("move.w", "{x}", "f32w", ("f32w",), wide=True, moves=True))
     counter = "*(int32_t *)(ctx + (long)HOLE_OFFSET)"
     specs.append(Spec("set", f"{counter} = (int32_t)(long)HOLE_IMMEDIATE;", None, ()))
     specs.append(Spec("repeat", f"--{counter} != 0", None, (), branch=True))
+    specs.append(Spec("below", "{x} < {y}", None, ("i64", "i64"), branch=True))
     specs.append(Spec("unless", "{x} == 0", None, ("b",), branch=True))
     specs.append(Spec("jump", "1", None, (), branch=True))
     specs.append(Spec("leave", "HL_LEAVE; return;", None, ()))

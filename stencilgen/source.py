@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hotloop.ir.program import WIDE_SHORTS
 from stencilgen.target import Target
 
 VECTOR, INTEGER = 1, 2
 
-C_TYPES = {"b": "int32_t", "i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double", "f32w": "W", "f64w": "W64"}
+C_TYPES = {"b": "int32_t", "i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double"}
+C_TYPES |= {short: f"hl_{short}" for short in WIDE_SHORTS}
 MEMORY_TYPES = C_TYPES | {"b": "uint8_t"}
+
+
+def is_wide(short: str | None) -> bool:
+    """Tell whether a type is a vector of lanes, given by its short name."""
+    return short in WIDE_SHORTS
 
 
 def register_class(short: str) -> int:
     """Return the register class that holds values of a type, given by its short name."""
-    return VECTOR if short.startswith("f") else INTEGER
+    return VECTOR if short.startswith("f") or is_wide(short) else INTEGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,10 @@ class Spec:
     fixed: operands are in registers 0, 1, 2 and the result in 0, because a helper is called
     branch: the text is a condition under which control goes to the patched target
     wide: vector registers are passed in full width, because the stencil works on lanes
-    order: what keeps the compiler from ordering commutative operands by their registers: "" nothing,
-        "strict" floating point that may trap, "opaque" an operand from nowhere (costs a move)
+    moves: the scratch registers may be operands too
+    commutative: the two sources may change places
+    opaque: the first source comes from nowhere, so that the compiler cannot order commutative operands by their
+        registers; costs a move where it lives on
     """
 
     name: str
@@ -40,8 +49,10 @@ class Spec:
     tied: bool = False
     fixed: bool = False
     branch: bool = False
-    order: str = ""
+    commutative: bool = False
+    opaque: bool = False
     wide: bool = False
+    moves: bool = False
 
     def operands(self) -> list[tuple[int, str]]:
         """Return (operand number, type) of the operands whose register can be chosen; 0 is the result."""
@@ -51,9 +62,8 @@ class Spec:
         return found + [(i + 1, short) for i, short in enumerate(self.sources)]
 
 
-PRELUDE = """#include "rounding.h"
-#include "scalar.h"
-#if defined(__SSE4_1__)  /* the hardware rounds as rounding.h defines it */
+PRELUDE = """#include "wide.h"
+#if defined(__SSE4_1__) && HL_LANES == 1  /* the hardware rounds as rounding.h defines it */
 #define hl_floor_f32 __builtin_floorf
 #define hl_floor_f64 __builtin_floor
 #define hl_ceil_f32 __builtin_ceilf
@@ -70,9 +80,11 @@ PRELUDE = """#include "rounding.h"
 #define hl_op_select_f64(c, x, y) \\
     _mm_cvtsd_f64(_mm_blendv_pd(_mm_set_sd(y), _mm_set_sd(x), _mm_castsi128_pd(_mm_cvtsi64_si128((long)(c) << 63))))
 #endif
+#if HL_LANES == 1
 #define hl_copysign_f32 __builtin_copysignf
 #define hl_copysign_f64 __builtin_copysign
-#if defined(__FMA__)
+#endif
+#if defined(__FMA__) && HL_LANES == 1
 #define hl_fma_f32 __builtin_fmaf
 #define hl_fma_f64 __builtin_fma
 #endif
@@ -83,6 +95,7 @@ typedef double R64 __attribute__((vector_size(16)));
 #else
 #define HL_LEAVE (void)0
 #endif
+typedef hl_f32w W;
 extern char HOLE_OFFSET[], HOLE_IMMEDIATE[];
 """
 
@@ -90,13 +103,8 @@ extern char HOLE_OFFSET[], HOLE_IMMEDIATE[];
 def prelude(target: Target) -> str:
     """Return what precedes every stencil: includes, register types, the next stencil and a jump target."""
     convention = f"__attribute__(({target.convention}, visibility(\"hidden\")))"
-    types = "".join(
-        f"typedef {base} {name} __attribute__((vector_size({target.wide})));\n"
-        f"typedef {base} {name}U __attribute__((vector_size({target.wide}), aligned({size})));\n"
-        for base, name, size in (("float", "W", 4), ("double", "W64", 8))
-    )
     jumps = [("NEXT", "R"), ("TARGET", "R"), ("NEXT_WIDE", "W")]
-    return PRELUDE + types + "".join(f"{convention} void {name}({_parameters(target, kind)});\n" for name, kind in jumps)
+    return PRELUDE + "".join(f"{convention} void {name}({_parameters(target, kind)});\n" for name, kind in jumps)
 
 
 def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int]) -> str:
@@ -109,13 +117,12 @@ def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int])
     passed = ", ".join(after.get(name, f"u_{name}" if name in free else name) for name in _names(target))
     kind = "W" if spec.wide else "R"
     unset = "".join(f"{_type(name, kind)} u_{name}; " for name in sorted(free))
-    strict = '_Pragma("clang fp exceptions(maytrap)") ' if spec.order == "strict" else ""
     jump = "NEXT_WIDE" if spec.wide else "NEXT"
     go = f"__attribute__((musttail)) return {{}}({passed});"
     if spec.branch:
         body = f"if (__builtin_expect(!!({body}), 0)) {go.format('TARGET')}"
     head = f"__attribute__(({target.convention})) void {symbol}({_parameters(target, kind)})"
-    return f"{head} {{ {strict}{unset}{body} {go.format(jump)} }}\n"
+    return f"{head} {{ {unset}{body} {go.format(jump)} }}\n"
 
 
 def _names(target: Target) -> list[str]:
@@ -135,16 +142,16 @@ def _free(target: Target, spec: Spec) -> set[str]:
     free = {name for name in target.parameters if name.startswith("t")} | {f"i{target.integers}"}
     free |= {f"v{target.vectors + i}" for i in range(target.scratch_vectors)}
     if spec.fixed:
-        free |= {f"v{i}" for i in range(target.vectors) if i not in target.saved_vectors}
+        free |= {f"v{i}" for i in range(target.vectors) if spec.wide or i not in target.saved_vectors}
         free |= {f"i{i}" for i in range(target.integers) if i not in target.saved_integers}
     return free
 
 
 def _read(short: str, register: int, wide: bool) -> str:
-    if short.endswith("w"):
+    if is_wide(short):
         return f"(({C_TYPES[short]})v{register})"
     if register_class(short) == VECTOR:
-        return f"v{register}[0]" if short == "f32" else f"((R64)v{register})[0]".replace("R", "W" if wide else "R", 1)
+        return f"v{register}[0]" if short == "f32" else f"(({'hl_f64w' if wide else 'R64'})v{register})[0]"
     return f"(({C_TYPES[short]})i{register})"
 
 
@@ -152,9 +159,8 @@ def _body(target: Target, spec: Spec, registers: dict[int, int]) -> tuple[dict[s
     """Return ({register name: expression to pass on}, statements)."""
     values = [_read(short, registers[number], spec.wide) for number, short in enumerate(spec.sources, 1)]
     opaque = ""
-    if spec.order == "opaque":
-        constraint = target.constraints[register_class(spec.sources[0]) - 1]
-        opaque = f'{C_TYPES[spec.sources[0]]} x = {values[0]}; __asm__("" : "+{constraint}"(x)); '
+    if spec.opaque:
+        opaque = f'{C_TYPES[spec.sources[0]]} x = {values[0]}; __asm__("" : "+r"(x)); '
         values[0] = "x"
     if spec.memory:
         values.append(f"(({C_TYPES[spec.memory]})*({MEMORY_TYPES[spec.memory]} *)(ctx + (long)HOLE_OFFSET))")
@@ -163,25 +169,30 @@ def _body(target: Target, spec: Spec, registers: dict[int, int]) -> tuple[dict[s
     if spec.dst is None:
         return {}, text
     result = registers[1] if spec.tied else registers.get(0, 0)
-    if spec.dst.endswith("w"):
+    if is_wide(spec.dst):
         return {f"v{result}": "(W)r"}, f"{opaque}{C_TYPES[spec.dst]} r = {text};"
     if register_class(spec.dst) == VECTOR:
-        kind = "R" if spec.dst == "f32" else "R64"
-        return {f"v{result}": "(R)r"}, f"{opaque}{kind} r; r[0] = {text};"
+        kind = f"hl_{spec.dst}w" if spec.wide else "R" if spec.dst == "f32" else "R64"
+        return {f"v{result}": f"({'W' if spec.wide else 'R'})r"}, f"{opaque}{kind} r; r[0] = {text};"
     widened = "r" if spec.dst == "i64" else "(long)(uint32_t)r"
     return {f"i{result}": widened}, f"{opaque}{C_TYPES[spec.dst]} r = {text};"
 
 
-def helper(target: Target, name: str, text: str, dst: str, sources: tuple[str, ...]) -> str:
+def helper(target: Target, name: str, spec: Spec) -> str:
     """Return the C function that stencils with fixed registers call."""
-    letters = ["x", "y", "z"][: len(sources)]
-    parameters = ", ".join(f"{C_TYPES[s]} {letter}" for s, letter in zip(sources, letters, strict=True))
-    body = text.format(**{letter: letter for letter in letters}, t=sources[-1])
-    convention = f"__attribute__(({target.convention}, noinline))"
-    return f"{convention} {C_TYPES[dst]} {name}({parameters});\n{convention} {C_TYPES[dst]} {name}({parameters}) {{ return {body}; }}\n"
+    letters = ["x", "y", "z"][: len(spec.sources)]
+    parameters = ", ".join(f"{C_TYPES[s]} {letter}" for s, letter in zip(spec.sources, letters, strict=True))
+    body = spec.text.format(**{letter: letter for letter in letters}, t=spec.sources[-1])
+    head = f"{C_TYPES[spec.dst or 'i32']} {name}({parameters})"
+    return f"{declaration(target, name, spec)}{_called(target, spec)} {head} {{ return {body}; }}\n"
 
 
-def declaration(target: Target, name: str, dst: str, sources: tuple[str, ...]) -> str:
+def declaration(target: Target, name: str, spec: Spec) -> str:
     """Return the declaration of a helper."""
-    parameters = ", ".join(C_TYPES[s] for s in sources)
-    return f"__attribute__(({target.convention})) {C_TYPES[dst]} {name}({parameters});\n"
+    parameters = ", ".join(C_TYPES[s] for s in spec.sources)
+    return f"{_called(target, spec)} {C_TYPES[spec.dst or 'i32']} {name}({parameters});\n"
+
+
+def _called(target: Target, spec: Spec) -> str:
+    """Return the attributes of a helper. On lanes it is a plain C function, which keeps no vector register."""
+    return "__attribute__((noinline))" if spec.wide else f"__attribute__(({target.convention}, noinline))"

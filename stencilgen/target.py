@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # Each flag with its reason:
 FLAGS = (
     "-O2",
+    "-g0",  # zig's default is debug information, which takes longer than the code
     "-std=c11",
     "-ffreestanding",  # no libc: stencils run where there is none
     "-fno-pic",
@@ -42,7 +43,6 @@ class Target:
     and one more integer follow, for moves. parameters are the integer registers in the order of the
     calling convention: t0... are free in every stencil, ctx points to the data, i0... are hotloop's.
     vector_classes and integer_classes group register numbers that are encoded alike.
-    constraints are the letters for a vector and an integer register in inline assembly.
     saved_vectors and saved_integers survive a call of a helper; kept_integers belong to the caller of a
     program, so a program that uses one of them, or calls a helper, begins with `enter`.
     """
@@ -61,7 +61,6 @@ class Target:
     saved_vectors: tuple[int, ...]
     saved_integers: tuple[int, ...]
     kept_integers: tuple[int, ...]
-    constraints: tuple[str, str]
     wide: int  # bytes of a vector register
     two_address: bool  # arithmetic overwrites its first operand
     fma: bool
@@ -81,7 +80,7 @@ def _x86(name: str, cpu: str, flags: tuple[str, ...], two_address: bool) -> Targ
         vector_classes=(tuple(range(8)), tuple(range(8, 16))),
         integer_classes=(tuple(range(6)), (6,)),
         saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5), kept_integers=(2, 3, 4, 5),  # xmm8-15; r13-15; r12 keeps the context
-        constraints=("x", "r"), wide=16 if two_address else 32, two_address=two_address, fma=not two_address,
+        wide=16 if two_address else 32, two_address=two_address, fma=not two_address,
     )
 
 

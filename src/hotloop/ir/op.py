@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hotloop.dtypes import COMPUTE, FLOATS, INTS, DType, bool_, float32, int32, promote
@@ -132,7 +133,8 @@ class Op:
               parameters as keyword arguments. Integer results wrap.
     c         C expression of {x}, {y}, {z}, with {t} the short name of the operand type (f32),
               {ctype} its C type; or a mapping from dtype kind ("int", "float", "bool") to such texts
-    lanes     the same for {x}... that are vectors of lanes, where `c` does not serve for both
+    lanes     the same for {x}... that are vectors of lanes, where `c` does not serve for both: {t} is then the short
+              name of the operand's vector type (f32w), {r} that of the result, {s} that of the operand's scalar type
     lower     for array rows: the same function on object arrays of scalar nodes; `unroll` calls it
     vjp       (g, out, *operands) -> one gradient per operand, None where it is zero everywhere
     jvp       (out, operands, tangents) -> tangent, where a tangent of None is zero; without it
@@ -161,7 +163,7 @@ class Op:
     types: TypeRule
     numpy: Callable[..., Any]  # Any: scalars and arrays of every type
     c: str | Mapping[str, str] | None = None
-    lanes: str | None = None
+    lanes: str | Mapping[str, str] | None = None
     lower: Callable[..., Any] | None = None
     vjp: Callable[..., tuple[Any, ...]] | None = None
     jvp: Callable[..., Any] | None = None
@@ -211,11 +213,66 @@ class Op:
         return self.c[types[-1].kind]
 
     @property
-    def wide(self) -> str | None:
-        """The C text for vectors of one float type, or None where no stencil takes vectors."""
-        if self.lanes is not None:
-            return self.lanes
-        text = self.c if isinstance(self.c, str) else ""
-        plain = text and "hl_" not in text and "?" not in text
-        floats = all(result is types[0] for types, result in self.types.overloads if types[0].is_float)
-        return text if plain and floats and any(types[0].is_float for types, _ in self.types.overloads) else None
+    def wide(self) -> tuple[Wide, ...]:
+        """Every overload of the row on vectors of lanes; none of rows without C text."""
+        return _wide(self)
+
+
+# ----------------------------------------------------------------------------------- vectors of lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Wide:
+    """One overload of a row on vectors of lanes: one vector register an operand.
+
+    name: "add.f32w.f32w"; sources, result: short names of the types; text: C of {x}, {y}, {z}.
+    A bool a lane is a mask as wide as what it stands beside: b32w or b64w. Where a result has lanes of another size,
+    either half of an operand is taken ("to_float64.f32w:low", ":high"), or two operands make one result.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    result: str
+    text: str
+
+
+def wide_short(dtype: DType, size: int) -> str:
+    """Return the short name of a vector of lanes; of bools, masks of `size` bytes a lane."""
+    return f"b{8 * size}w" if dtype is bool_ else f"{dtype.short}w"
+
+
+@cache
+def _wide(op: Op) -> tuple[Wide, ...]:
+    if op.c is None or op.internal:
+        return ()
+    found: list[Wide] = []
+    for types, result in op.types.overloads:
+        sizes = sorted({dtype.size for dtype in (*types, result) if dtype is not bool_}) or [4, 8]
+        if len(sizes) == 2 and types != (bool_,) * len(types):
+            found += _resized(op, types, result)
+        else:
+            found += [_lanewise(op, types, result, size) for size in sizes]
+    return tuple(found)
+
+
+def _lanewise(op: Op, types: Types, result: DType, size: int) -> Wide:
+    shorts = tuple(wide_short(dtype, size) for dtype in types)
+    text = _lane_text(op, types, shorts[-1], wide_short(result, size))
+    return Wide(".".join((op.name, *shorts)), shorts, wide_short(result, size), text)
+
+
+def _resized(op: Op, types: Types, result: DType) -> list[Wide]:
+    """Return the overloads of a conversion to lanes of another size."""
+    source, target = wide_short(types[0], types[0].size), wide_short(result, result.size)
+    if types[0].size > result.size:
+        text = _lane_text(op, types, source, target).replace("{x}", "{x}, {y}")
+        return [Wide(f"{op.name}.{source}.{source}", (source, source), target, text)]
+    halves = ("low", "high")
+    texts = [_lane_text(op, types, f"{source}_{half}", target) for half in halves]
+    return [Wide(f"{op.name}.{source}:{half}", (source,), target, text) for half, text in zip(halves, texts, strict=True)]
+
+
+def _lane_text(op: Op, types: Types, operand: str, result: str) -> str:
+    kinds = op.lanes if isinstance(op.lanes, Mapping) else {}
+    text = op.lanes if isinstance(op.lanes, str) else kinds.get(types[-1].kind) or op.c_text(types)
+    return text.replace("{t}", operand).replace("{r}", result).replace("{s}", types[-1].short)

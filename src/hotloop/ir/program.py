@@ -6,37 +6,67 @@ Pass `linearize` makes it.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from hotloop.dtypes import COMPUTE, FLOATS, DType
+from hotloop.dtypes import COMPUTE, DType
 from hotloop.image import Symbol
 from hotloop.ir.graph import Node, source_line
 from hotloop.ir.op import REGISTRY, Op
 
 # Instructions that are not overloads of a row; the emitter knows the same numbers.
 LOOP_BEGIN, LOOP_END, LOOP_EXIT, STORE, COPY = -1, -2, -3, -4, -5
-IN_MEMORY, OUTPUT = 1, 2
+RANGE = -2  # in place of a loop's counter: it runs while its first carried value is below the value `trips`
+IN_MEMORY, OUTPUT, UNALIGNED = 1, 2, 4  # flags of values
+
+# Vectors of lanes, one register each; b32w and b64w are masks: a bool a lane, as all ones or all zeros.
+WIDE_SHORTS = ("f32w", "f64w", "i32w", "i64w", "b32w", "b64w")
 
 DTYPE_NUMBER = {dtype: number for number, dtype in enumerate(COMPUTE)}
-WIDE_NUMBER = {dtype: len(COMPUTE) + number for number, dtype in enumerate(FLOATS)}
+WIDE_NUMBER = {short: len(COMPUTE) + number for number, short in enumerate(WIDE_SHORTS)}
+
+_NUMBERS, _BITS = WIDE_SHORTS[:4], WIDE_SHORTS[2:]
+FOLDS = {"add": _NUMBERS, "mul": _NUMBERS, "minimum": _NUMBERS, "maximum": _NUMBERS, "or": _BITS, "and": _BITS}
 
 
-def overloads() -> dict[str, int]:
+@cache
+def overloads() -> Mapping[str, int]:
     """Return every overload that instructions name, numbered: "add.f32.f32" -> 3.
 
-    First those of the rows on scalars, then on vectors of lanes ("add.f32w.f32w"), then vector memory.
+    First those of the rows on scalars, then on vectors of lanes ("add.f32w.f32w"), then what only vectors have.
     """
     rows = [op for op in REGISTRY.values() if op.c is not None]
     names = [".".join((op.name, *[dtype.short for dtype in types])) for op in rows for types, _ in op.types.overloads]
-    names += [wide_name(op, dtype) for op in rows if op.wide for dtype in FLOATS]
-    names += [f"{name}.{dtype.short}w" for name in ("load", "store", "splat") for dtype in FLOATS]
+    names += [wide.name for op in rows for wide in op.wide]
+    names += vector_names()
     return {name: number for number, name in enumerate(names)}
 
 
-def wide_name(op: Op, dtype: DType) -> str:
-    """Return the name of a row's overload on vectors of a float type."""
-    return ".".join([op.name, *[f"{dtype.short}w"] * op.arity])
+def vector_names() -> list[str]:
+    """Return the overloads on vectors of lanes that belong to no row. An index counts elements; imm is in bytes.
+
+    load.T    (index): what is at ctx + index * size + imm; bools are bytes in memory
+    store.T   (value, index)
+    loadp.T   (pointer, index): what is at pointer + index * size + imm
+    storep.T  (value, pointer, index)
+    splat.T   (scalar): the scalar in every lane
+    repeat.T  (index): the scalar at ctx + index * size + imm in every lane
+    put.S     (value, index): a scalar of type S to ctx + index * size + imm
+    fold_R.T  one scalar: by row R the upper half of the lanes is combined into the lower until one is left
+    iota.T    (index): index + 0, 1, 2, ...
+    widen_low.b32w, widen_high.b32w, narrow.b64w.b64w: masks with lanes of the other size
+    """
+    names = [f"{name}.{short}" for name in ("load", "store", "loadp", "storep", "splat", "repeat") for short in WIDE_SHORTS]
+    names += [f"fold_{row}.{short}" for row, shorts in FOLDS.items() for short in shorts]
+    names += [f"put.{dtype.short}" for dtype in COMPUTE]
+    names += ["iota.i32w", "iota.i64w", "widen_low.b32w", "widen_high.b32w", "narrow.b64w.b64w"]
+    return names
+
+
+def wide_name(op: Op, shorts: Sequence[str]) -> str:
+    """Return the name of a row's overload on vectors of lanes of these types."""
+    return ".".join((op.name, *shorts))
 
 
 @cache
@@ -54,7 +84,7 @@ class Program:
     """Instructions, values and memory of one program.
 
     code: six int32 an instruction: overload (or LOOP_BEGIN...), result, three operands, immediate
-    values: three int32 a value: number of its dtype in COMPUTE, place in memory or -1, flags
+    values: three int32 a value: number of its dtype (DTYPE_NUMBER, WIDE_NUMBER), place in memory or -1, flags
     loops: counter's place or -1, trips, first carry, carries; carries: param, init, result
     data: initial memory; symbols: what of it has a name
     lines: for listings, the source line of each instruction

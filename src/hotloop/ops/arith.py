@@ -123,11 +123,13 @@ div: Op = Op(
 )
 floordiv: Op = Op(
     "floordiv", arithmetic(2), _py_floordiv, c={"int": "hl_op_floordiv_{t}({x}, {y})", "float": "hl_floordiv_{t}({x}, {y})"},
+    lanes={"float": "hl_floordiv_{s}({x}, {y})"},
     vjp=lambda g, out, x, y: (None, None), operator="floordiv", divides=True,
     faults=faults.of_floordiv, doc="Python's //, rounded down; an integer by zero gives 0 (checked mode raises).",
 )
 mod: Op = Op(
     "mod", arithmetic(2), _py_mod, c={"int": "hl_op_mod_{t}({x}, {y})", "float": "hl_mod_{t}({x}, {y})"},
+    lanes={"float": "hl_mod_{s}({x}, {y})"},
     vjp=lambda g, out, x, y: (g, -g * call("floordiv", x, y)), operator="mod", divides=True,
     faults=faults.of_mod, singular=True, doc="Python's %, with the sign of the divisor; an integer by zero gives 0 (checked mode raises).",
 )
@@ -137,17 +139,17 @@ neg: Op = Op(
 )
 abs_: Op = Op(
     "abs", arithmetic(1), np.abs, c={"int": "hl_op_abs_{t}({x})", "float": "hl_op_abs_{t}({x})"},
-    lanes="__builtin_elementwise_abs({x})",
     vjp=lambda g, out, x: (g * call("sign", x),), operator="abs", public=True,
     faults=faults.of_neg, doc="Absolute value; the smallest integer stays as it is. Derivative at 0: 0.",
 )
 sign: Op = Op(
-    "sign", arithmetic(1), _sign, c={"int": "(({x} > 0) - ({x} < 0))", "float": "hl_op_sign_{t}({x})"},
+    "sign", arithmetic(1), _sign, c={"int": "(({x} > 0) - ({x} < 0))", "float": "hl_op_sign_{t}({x})"}, lanes="hl_op_sign_{t}({x})",
     vjp=lambda g, out, x: (None,), public=True, doc="-1, 0 or 1, of the operand's type; NaN stays NaN.",
 )
 minimum: Op = Op(
     "minimum", same(2, COMPUTE[1:], COMPUTE[1]), _minimum,
     c={"int": "({x} < {y} ? {x} : {y})", "float": "hl_op_minimum_{t}({x}, {y})"},
+    lanes="hl_op_minimum_{t}({x}, {y})",
     vjp=lambda g, out, x, y: _to_chosen(g, x, y, "lt", "le"),
     jvp=lambda out, operands, tangents: _of_chosen(operands, tangents, "lt", "le"),
     simplify=_same_operand, commutative=True, public=True,
@@ -156,6 +158,7 @@ minimum: Op = Op(
 maximum: Op = Op(
     "maximum", same(2, COMPUTE[1:], COMPUTE[1]), lambda x, y: -_minimum(-x, -y) if np.asarray(x).dtype.kind == "f" else np.maximum(x, y),
     c={"int": "({x} > {y} ? {x} : {y})", "float": "hl_op_maximum_{t}({x}, {y})"},
+    lanes="hl_op_maximum_{t}({x}, {y})",
     vjp=lambda g, out, x, y: _to_chosen(g, x, y, "gt", "ge"),
     jvp=lambda out, operands, tangents: _of_chosen(operands, tangents, "gt", "ge"),
     simplify=_same_operand, commutative=True, public=True,
@@ -183,7 +186,7 @@ copysign: Op = Op(
     doc="The magnitude of x with the sign of y.",
 )
 sqrt: Op = Op(
-    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})", lanes="__builtin_elementwise_sqrt({x})",
+    "sqrt", floating(1), np.sqrt, c="hl_op_sqrt_{t}({x})",
     vjp=lambda g, out, x: (g / (out + out),), public=True,
     domain=((0.0, 1e6),), faults=faults.of_float, singular=True, doc="Square root; NaN below zero.",
 )

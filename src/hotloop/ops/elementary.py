@@ -25,7 +25,7 @@ def _row(name: str, numpy: Any, vjp: Any, doc: str, arity: int = 1, **fields: An
     arguments = ", ".join(["{x}", "{y}"][:arity])
     fields.setdefault("faults", faults.of_float)
     return Op(
-        name, floating(arity), numpy, c=f"hl_{name}_{{t}}({arguments})", vjp=vjp, public=True,
+        name, floating(arity), numpy, c=f"hl_{name}_{{t}}({arguments})", lanes=f"hl_{name}_{{s}}({arguments})", vjp=vjp, public=True,
         ulp=BOUNDS.get(name, (1.0, 1.0)), doc=doc, **fields,
     )
 

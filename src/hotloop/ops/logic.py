@@ -131,14 +131,21 @@ def _no_gradient(g: Node, out: Node, *operands: Node) -> tuple[None, ...]:
 
 # ------------------------------------------------------------------------------------------- rows
 
-lt: Op = Op("lt", comparison(), np.less, c="{x} < {y}", vjp=_no_gradient, simplify=_irreflexive, operator="lt", doc="Less than.")
+# a true lane of a mask is -1, so masks are compared the other way round
+lt: Op = Op(
+    "lt", comparison(), np.less, c="{x} < {y}", lanes={"bool": "{y} < {x}"}, vjp=_no_gradient, simplify=_irreflexive, operator="lt",
+    doc="Less than.",
+)
 le: Op = Op(
-    "le", comparison(), np.less_equal, c="{x} <= {y}", vjp=_no_gradient, simplify=_reflexive, operator="le",
+    "le", comparison(), np.less_equal, c="{x} <= {y}", lanes={"bool": "{y} <= {x}"}, vjp=_no_gradient, simplify=_reflexive, operator="le",
     doc="Less than or equal.",
 )
-gt: Op = Op("gt", comparison(), np.greater, c="{x} > {y}", vjp=_no_gradient, simplify=_irreflexive, operator="gt", doc="Greater than.")
+gt: Op = Op(
+    "gt", comparison(), np.greater, c="{x} > {y}", lanes={"bool": "{y} > {x}"}, vjp=_no_gradient, simplify=_irreflexive, operator="gt",
+    doc="Greater than.",
+)
 ge: Op = Op(
-    "ge", comparison(), np.greater_equal, c="{x} >= {y}", vjp=_no_gradient, simplify=_reflexive, operator="ge",
+    "ge", comparison(), np.greater_equal, c="{x} >= {y}", lanes={"bool": "{y} >= {x}"}, vjp=_no_gradient, simplify=_reflexive, operator="ge",
     doc="Greater than or equal.",
 )
 eq: Op = Op(
@@ -170,7 +177,7 @@ xor: Op = Op(
     doc="Bits set in one of both; of bools, whether they differ.",
 )
 invert: Op = Op(
-    "invert", bitwise(1), np.invert, c={"int": "~{x}", "bool": "!{x}"}, vjp=_no_gradient, simplify=_invert, alike=False, operator="invert",
+    "invert", bitwise(1), np.invert, c={"int": "~{x}", "bool": "!{x}"}, lanes="~{x}", vjp=_no_gradient, simplify=_invert, alike=False, operator="invert",
     doc="All bits flipped; of a bool, not.",
 )
 lshift: Op = Op(
@@ -184,6 +191,7 @@ rshift: Op = Op(
 select: Op = Op(
     "select", choice(), np.where,
     c={"bool": "{x} ? {y} : {z}", "int": "{x} ? {y} : {z}", "float": "hl_op_select_{t}({x}, {y}, {z})"},
+    lanes="hl_op_select_{t}({x}, {y}, {z})",
     vjp=lambda g, out, c, x, y: (None, call("select", c, g, zero_like(g)), call("select", c, zero_like(g), g)),
     jvp=lambda out, operands, tangents: _selected(operands[0], *tangents[1:]),
     simplify=_select, doc="The second operand where the first holds, else the third; the other side poisons nothing.",
@@ -197,17 +205,19 @@ def _bool_of(x: Any) -> Any:
 to_bool: Op = Op("to_bool", conversion(bool_), _bool_of, c="{x} != 0", vjp=_no_gradient, doc="Whether x is not zero.")
 to_int32: Op = Op(
     "to_int32", conversion(int32), _to_int(int32), c={"bool": "(int32_t){x}", "int": "(int32_t){x}", "float": "hl_op_i32_{t}({x})"},
+    lanes="hl_op_{r}_{t}({x})",
     vjp=_to_whole, faults=faults.of_to_int, doc="Convert to int32: floats truncate and saturate, NaN gives 0; int64 wraps.",
 )
 to_int64: Op = Op(
     "to_int64", conversion(int64), _to_int(int64), c={"bool": "(int64_t){x}", "int": "(int64_t){x}", "float": "hl_op_i64_{t}({x})"},
+    lanes="hl_op_{r}_{t}({x})",
     vjp=_to_whole, faults=faults.of_to_int, doc="Convert to int64: floats truncate and saturate, NaN gives 0.",
 )
 to_float32: Op = Op(
-    "to_float32", conversion(float32), _to_float(float32), c="(float){x}", vjp=_convert_back, faults=faults.of_to_float32,
+    "to_float32", conversion(float32), _to_float(float32), c="(float){x}", lanes="hl_op_{r}_{t}({x})", vjp=_convert_back, faults=faults.of_to_float32,
     doc="Convert to float32, rounding to nearest.",
 )
 to_float64: Op = Op(
-    "to_float64", conversion(float64), _to_float(float64), c="(double){x}", vjp=_convert_back,
+    "to_float64", conversion(float64), _to_float(float64), c="(double){x}", lanes="hl_op_{r}_{t}({x})", vjp=_convert_back,
     doc="Convert to float64, rounding to nearest.",
 )
