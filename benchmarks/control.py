@@ -20,9 +20,18 @@ from benchmarks import measure, peers, sides
 from benchmarks.measure import Report, Timing, say
 from benchmarks.programs import ALL, Program
 
-OWN = "hotloop"
+OWN, ARRAYS = "hotloop", "hotloop arrays"
 # as it writes C, and made float throughout by compiler flags of ours
 CASADI = ("CasADi + gcc", "CasADi + gcc, float")
+STRICT, FAST = (OWN, "hotloop loop", ARRAYS), ("hotloop fast", "hotloop arrays fast")
+C, C_FAST, C_WIDER = "C by hand", ("C by hand, fast-math", "C by hand, gcc fast-math"), "C by hand, gcc fast-math AVX-512"
+# for programs whose work is on vectors: forms of hotloop, the peers they are held against, and the limit of their ratio
+VECTORS = {
+    "mpc": ((STRICT, CASADI[:1], 0.3), (FAST, C_FAST, 1.2)),
+    "network": ((STRICT, CASADI[:1], 0.3), (FAST, C_FAST, 1.2)),
+    "demodulation": ((STRICT, (C,), 0.5),),
+}
+WRITTEN_FOR_ARRAYS = ("demodulation",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +55,29 @@ def contenders() -> list[Contender]:
         Contender(OWN, "hotloop", sides.hotloop),
         Contender("hotloop fast", "hotloop", functools.partial(sides.hotloop, fast=True)),
         Contender("hotloop loop", "hotloop", functools.partial(sides.hotloop, looped=True), "repeat"),
-        Contender("hotloop arrays", "hotloop", sides.hotloop_arrays, "arrays"),
+        Contender(ARRAYS, "hotloop", sides.hotloop_arrays, "arrays"),
+        Contender(FAST[1], "hotloop", functools.partial(sides.hotloop_arrays, fast=True), "arrays"),
         Contender(CASADI[0], "casadi", functools.partial(sides.casadi, compiler=compiler)),
         Contender(CASADI[1], "casadi", functools.partial(sides.casadi, flags=peers.REALLY_FLOAT, compiler=compiler)),
         Contender("CasADi VM", "casadi", sides.casadi_vm),
         Contender("Numba", "numba", sides.numba),
         Contender("JAX", "jax", sides.jax),
         Contender("Copapy", "copapy", sides.copapy),
-        Contender("C by hand", "ziglang", functools.partial(sides.c, compiler=zig)),
-        Contender("C by hand, fast-math", "ziglang", functools.partial(sides.c, flags=peers.FAST, compiler=zig)),
+        Contender(C, "ziglang", functools.partial(sides.c, compiler=zig)),
+        Contender(C_FAST[0], "ziglang", functools.partial(sides.c, flags=peers.FAST, compiler=zig)),
+        *_by_gcc(),
         Contender("NumPy", "numpy", sides.numpy, "arrays"),
         Contender("Python", "numpy", sides.python),
     ]
     return [one for one in found if one.needs != "repeat" or one.label.startswith(OWN)]
+
+
+def _by_gcc() -> list[Contender]:
+    """C by gcc, whose -ffast-math has vector functions (libmvec), with vectors as wide as hotloop's and with wider ones."""
+    flags = {C_FAST[1]: (*peers.FAST, *peers.same_width())} | ({C_WIDER: peers.FAST} if peers.wider() else {})
+    if not peers.gcc():
+        return []
+    return [Contender(label, "numpy", functools.partial(sides.c, flags=given, compiler=peers.gcc())) for label, given in flags.items()]
 
 
 REPEATED = ("inverse_kinematics", "mpc")
@@ -116,8 +135,17 @@ def _time(found: Mapping[str, Found], repeats: int) -> None:
         one.call, one.step = calls[label], steps.get(label)
 
 
+def _judge_vectors(report: Report, name: str, found: Mapping[str, Found]) -> None:
+    """Hold the best form of hotloop against the best of the peers."""
+    steps = {label: one.step.ns for label, one in found.items() if one.step}
+    for forms, others, limit in VECTORS.get(name, ()):
+        own, peer = (min(((steps[label], label) for label in labels if label in steps), default=None) for labels in (forms, others))
+        if own and peer:
+            report.at_most(f"{name}: step of {own[1]} beside {peer[1]}", own[0] / peer[0], limit, "x")
+
+
 def _judge(report: Report, name: str, found: Mapping[str, Found]) -> None:
-    own = found.get(OWN)
+    own = found.get(ARRAYS if name in WRITTEN_FOR_ARRAYS else OWN)
     if not own or not own.call or not own.step:
         return
     for label in CASADI:
@@ -159,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             steps = {label: one.step for label, one in found.items() if one.step}
             say(sides.table(timed, steps, {label: one.first for label, one in found.items()}))
             _judge(report, name, found)
+            _judge_vectors(report, name, found)
     return report.close()
 
 

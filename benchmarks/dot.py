@@ -136,6 +136,7 @@ def numpy(size: int, *, together: bool = True) -> Side:
 
 
 GRAPHS = ("C -ffast-math, graph", "gcc -ffast-math, graph")
+LOOPS, LOOPS_FROM = {"hotloop": "C", "hotloop fast": "C -ffast-math"}, 60
 GROUPS: dict[str, tuple[str, Callable[[int], Side]]] = {
     "hotloop": ("hotloop", hotloop),
     "hotloop fast": ("hotloop", functools.partial(hotloop, fast=True)),
@@ -178,11 +179,14 @@ def _judge(report: Report, size: int, calls: dict[str, measure.Timing], steps: d
         return
     own = calls["hotloop"].us
     if "Copapy" in calls:
-        report.at_least(f"{size}: run() faster than Copapy", calls["Copapy"].us / own, 5, "x")
+        report.at_least(f"{size}: run() faster than Copapy", calls["Copapy"].us / own, 10 if size == SIZES[-1] else 5, "x")
         report.at_least(f"{size}: machine code faster than Copapy's", steps["Copapy"].ns / steps["hotloop"].ns, 5, "x")
     for label in ("NumPy", "NumPy, as written"):
         if label in calls:
             report.at_least(f"{size}: run() faster than {label}", calls[label].us / own, 1, "x")
+    for mine, peer in LOOPS.items() if size >= LOOPS_FROM else ():
+        if mine in steps and peer in steps:
+            report.at_most(f"{size}: {mine} beside the loops of {peer}", steps[mine].ns / steps[peer].ns, 1.15, "x")
     graphs = [steps[label].ns for label in GRAPHS if label in steps]
     if graphs and "hotloop fast" in steps:
         report.at_most(f"{size}: fast=True beside C -ffast-math on the graph", steps["hotloop fast"].ns / min(graphs), 1.0, "x")

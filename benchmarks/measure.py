@@ -12,20 +12,24 @@ import gc
 import importlib.metadata
 import itertools
 import math
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 
 Many = Callable[[int], object]  # does one thing n times
 Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
 Array = np.ndarray[Any, Any]
 
 LEAST_REPEATS = 7
@@ -86,6 +90,26 @@ def calls(function: Callable[[], object]) -> Many:
     return run
 
 
+def turns(call: str, names: Mapping[str, object]) -> Many:
+    """Return a loop over a call that is given as text, as timeit does it: nothing but the call and the loop is timed.
+
+    `last` in the call is what the call before gave, at first names["last"]; the loop returns the last result.
+    """
+    source = f"""
+def make({", ".join(names)}{"" if "last" in names else ", last=None"}):
+    def run(count):
+        nonlocal last
+        for _ in repeat(None, count):
+            last = {call}
+        return last
+    return run
+"""
+    place: dict[str, Any] = {"repeat": itertools.repeat}
+    exec(source, place)
+    many: Many = place["make"](**names)
+    return many
+
+
 def _sample(run: Many, count: int) -> float:
     start = time.perf_counter_ns()
     run(count)
@@ -104,26 +128,58 @@ def _count_for(run: Many, sample_s: float) -> int:
         count = max(2 * count, min(math.ceil(grown), 20 * count))
 
 
-def interleaved(sides: Mapping[Key, Many], *, repeats: int = 25, sample_s: float = 0.001) -> dict[Key, Timing]:
+def interleaved(
+    sides: Mapping[Key, Many],
+    *,
+    repeats: int = 25,
+    sample_s: float = 0.001,
+    before: Mapping[Key, Callable[[], object]] = MappingProxyType({}),
+) -> dict[Key, Timing]:
     """Time each side per turn of its loop, all sides taking turns.
 
+    before: what has to be set for a side, such as a number of threads; then one turn is run that is not timed.
     Cost: about repeats * sample_s seconds a side. The order rotates from one repeat to the next.
     """
     repeats = max(repeats, LEAST_REPEATS)
-    counts = {name: _count_for(run, sample_s) for name, run in sides.items()}
+    counts = {}
+    for name, run in sides.items():
+        _set(before.get(name), run)
+        counts[name] = _count_for(run, sample_s)
     samples: dict[Key, list[float]] = {name: [] for name in sides}
     names = list(sides)
     with _NoCollection():
         for turn in range(repeats):
             shift = turn % max(len(names), 1)
             for name in names[shift:] + names[:shift]:
+                _set(before.get(name), sides[name])
                 samples[name].append(_sample(sides[name], counts[name]) / counts[name])
     return {name: timing(found) for name, found in samples.items()}
+
+
+def _set(before: Callable[[], object] | None, run: Many) -> None:
+    if before:
+        before()
+        run(1)
 
 
 def native_ns(run_many: Many, *, repeats: int = 25, sample_s: float = 0.001) -> Timing:
     """Time a native loop (Target.run_many, or a loop in C) per step: no Python is in the figure."""
     return interleaved({"native": run_many}, repeats=repeats, sample_s=sample_s)["native"]
+
+
+def isolated(function: Callable[..., Result], environment: Mapping[str, str], *given: object) -> Result:
+    """Call a function of a module in a fresh process, with variables that packages read when they are imported."""
+    kept = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(function, *given).result()
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _NoCollection:
@@ -186,6 +242,13 @@ class Report:
     def at_least(self, text: str, measured: float, limit: float, unit: str = "") -> None:
         """Hold a measured figure against a target from below."""
         self.verdicts.append((text, measured, ">=", limit, unit))
+
+    def worst(self, text: str, ratios: Mapping[str, float], limit: float) -> None:
+        """Hold the worst of several ratios, by what they are of, against one target; tell how many meet it."""
+        if ratios:
+            place = max(ratios, key=lambda place: ratios[place])
+            met = sum(ratio <= limit for ratio in ratios.values())
+            self.at_most(f"{text}; worst at {place}, {met} of {len(ratios)} met", ratios[place], limit, "x")
 
     def close(self) -> int:
         """Print the targets and return how many were missed."""

@@ -20,8 +20,11 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 PACKAGES = ("hotloop", "numpy", "copapy", "casadi", "numba", "jax", "ziglang")
+ARRAY_PACKAGES = ("hotloop", "numpy", "numexpr", "numba", "jax")
 
 FAST = ("-ffast-math",)
+# nothing reads errno or the exception flags: without these gcc would not vectorise sqrt and selections; no result changes
+QUIET = ("-fno-math-errno", "-fno-trapping-math")
 # CasADi writes C with double constants and double functions whatever its real type is: this is how they become float32
 REALLY_FLOAT = ("-fsingle-precision-constant", "-include", "tgmath.h", "-fno-math-errno")
 
@@ -69,6 +72,18 @@ def c_compiler() -> tuple[str, ...]:
 
 
 @functools.cache
+def wider() -> bool:
+    """Tell whether this machine has AVX-512: vectors twice as wide as those of hotloop's stencils."""
+    path = Path("/proc/cpuinfo")
+    return path.exists() and "avx512f" in path.read_text()
+
+
+def same_width() -> tuple[str, ...]:
+    """Return the flags that keep a C compiler to vectors as wide as hotloop's."""
+    return ("-mno-avx512f",) if wider() else ()
+
+
+@functools.cache
 def _folder() -> Path:
     folder = tempfile.TemporaryDirectory(prefix="hotloop-bench-")
     atexit.register(folder.cleanup)
@@ -79,9 +94,15 @@ _serial = iter(range(1 << 30))
 
 
 def library(
-    source: str, flags: Sequence[str] = (), *, compiler: tuple[str, ...] | None = None, level: str = "-O3", limit_s: float = 300
+    source: str,
+    flags: Sequence[str] = (),
+    *,
+    compiler: tuple[str, ...] | None = None,
+    level: str = "-O3",
+    limit_s: float = 300,
+    linked: Sequence[str] = (),
 ) -> ctypes.CDLL:
-    """Compile C to a shared library for this very machine and load it.
+    """Compile C to a shared library for this very machine and load it; linked: flags for both steps.
 
     Raises: CompileError when the compiler fails or needs more than limit_s.
     """
@@ -92,8 +113,8 @@ def library(
     unit, command = str(stem.with_suffix(".o")), list(compiler or c_compiler())
     # Linked without the flags: gcc's -ffast-math would link code that makes the whole process flush denormals.
     steps = (
-        [*command, level, "-march=native", "-fPIC", "-c", *flags, str(path), "-o", unit],
-        [*command, "-shared", unit, "-o", output, "-lm"],
+        [*command, level, "-march=native", "-fPIC", "-c", *flags, *linked, str(path), "-o", unit],
+        [*command, "-shared", *linked, unit, "-o", output, "-lm"],
     )
     for step in steps:
         try:

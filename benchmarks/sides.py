@@ -91,7 +91,16 @@ def _numpy_array(x: Any) -> Array:
 
 
 NUMPY = types.SimpleNamespace(
-    array=_numpy_array, sin=np.sin, cos=np.cos, sqrt=np.sqrt, atan2=np.arctan2, tanh=np.tanh, minimum=np.minimum, maximum=np.maximum
+    array=_numpy_array,
+    concat=np.concatenate,
+    convolve=np.convolve,
+    sin=np.sin,
+    cos=np.cos,
+    sqrt=np.sqrt,
+    atan2=np.arctan2,
+    tanh=np.tanh,
+    minimum=np.minimum,
+    maximum=np.maximum,
 )
 
 
@@ -190,7 +199,7 @@ def jax(program: Program) -> Side:
         return tuple(jax.grad(f, tuple(range(len(xs))))(*xs))
 
     array = functools.partial(jnp.array, dtype="float32")
-    space = Space("JAX", jnp.sin, jnp.cos, jnp.sqrt, jnp.arctan2, jnp.tanh, jnp.minimum, jnp.maximum, grad, repeat, array)
+    space = Space("JAX", jnp.sin, jnp.cos, jnp.sqrt, jnp.arctan2, jnp.tanh, jnp.minimum, jnp.maximum, grad, repeat, array, jnp.concatenate)
 
     def step(x: Any) -> Any:
         if program.arrays:
@@ -348,9 +357,8 @@ def hotloop_arrays(program: Program, *, fast: bool = False) -> Side:
     import hotloop as hl
 
     assert program.arrays
-    space = types.SimpleNamespace(
-        array=_hotloop_tensor, sin=hl.sin, cos=hl.cos, sqrt=hl.sqrt, atan2=hl.atan2, tanh=hl.tanh, minimum=hl.minimum, maximum=hl.maximum
-    )
+    functions = ("concat", "sin", "cos", "sqrt", "atan2", "tanh", "minimum", "maximum")
+    space = types.SimpleNamespace(array=_hotloop_tensor, convolve=None, **{name: getattr(hl, name) for name in functions})
     groups = {name: hotloop_input(np.array(group, np.float32), name) for name, group in program.groups(program.flat).items()}
     outputs = program.arrays(space, **groups)
     target = hl.Target(fast=fast)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.programs import arm, attitude, biquad, ekf, inverse_kinematics, mpc, network
+from benchmarks.programs import arm, attitude, biquad, demodulation, ekf, inverse_kinematics, mpc, network
 from benchmarks.programs.program import PLAIN, Program, Space
 
 ALL: dict[str, Program] = {
@@ -15,6 +15,7 @@ ALL: dict[str, Program] = {
         biquad.PROGRAM,
         mpc.PROGRAM,
         network.PROGRAM,
+        demodulation.PROGRAM,
     )
 }
 

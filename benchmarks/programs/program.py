@@ -27,7 +27,8 @@ class Space:
     """The functions of one peer that the generic programs are written in.
 
     `grad(f, xs)` are the derivatives of the scalar f(*xs) by the peer's own differentiation, or None where a program has
-    to derive by hand. `array` makes the peer's array of nested lists of scalars, or is None where it has none.
+    to derive by hand. `array` makes the peer's array of nested lists of scalars, `concat` joins arrays, `convolve` filters
+    one; they are None where it has none.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Space:
     grad: Callable[[Callable[..., Scalar], Sequence[Scalar]], Sequence[Scalar]] | None = None
     repeat: Callable[[int, Body, Sequence[Scalar]], Sequence[Scalar]] = unrolled
     array: Callable[[Any], Any] | None = None
+    concat: Callable[[Sequence[Any]], Any] | None = None
+    convolve: Callable[..., Any] | None = None
 
 
 PLAIN = Space("Python", math.sin, math.cos, math.sqrt, math.atan2, math.tanh, min, max)
