@@ -111,6 +111,7 @@ from hotloop.frontend.quaternion import quaternion
 from hotloop.frontend.scalar import value
 from hotloop.frontend.summaries import all, any, argmax, argmin, max, mean, min, prod, std, sum, var
 from hotloop.frontend.target import Target
+from hotloop.frontend.threads import get_threads, set_threads
 from hotloop.frontend.vector import vector
 from hotloop.stencils.format import Library as _Library
 
@@ -197,6 +198,7 @@ __all__ = [
     "gelu",
     "generic_sdb",
     "get_42",
+    "get_threads",
     "grad",
     "hard_sigmoid",
     "hard_tanh",
@@ -248,6 +250,7 @@ __all__ = [
     "round",
     "scalar_projection",
     "selu",
+    "set_threads",
     "sigmoid",
     "sign",
     "silu",

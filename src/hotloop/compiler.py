@@ -18,17 +18,20 @@ import numpy as np
 
 from hotloop import _runner
 from hotloop._graph import postorder
+from hotloop.backends.native.arrays import Linked, link_arrays
 from hotloop.backends.native.link import link
 from hotloop.errors import NameConflict, TargetError
 from hotloop.image import Image, Symbol
 from hotloop.ir import reference
+from hotloop.ir.dim import NeedsSize
 from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Cell, Node, reachable, source_line
 from hotloop.ir.loop import check_scopes
 from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
-from hotloop.passes import ARRAYS, SCALARS, Setting
+from hotloop.passes import ARRAYS, PIPELINE, SCALARS, Setting
 from hotloop.passes.check import instrument
 from hotloop.passes.linearize import linearize
+from hotloop.passes.stages import stages
 from hotloop.passes.unroll import scalars_of, unroll
 from hotloop.stencils.format import Library
 from hotloop.stencils.library import available, library
@@ -265,14 +268,14 @@ def _native(
         (state.attr, part) for (state, _), part in zip(nexts, parts[len(roots) :], strict=True)
     ]
     named = [(cell, names[cell.id]) for cell in cells]
-    program = linearize(nodes, outputs, steps, named)
+    program = linearize(nodes, outputs, steps, named, setting.vector_bytes)
     clock.mark("linearize")
     image = link(program, report.target)
     clock.mark("emit")
     if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not any(node.op is LOOP for node in nodes):
         # The user's order keeps too many values alive: try each operation right before its first user.
         ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
-        other = linearize(ordered, outputs, steps, named)
+        other = linearize(ordered, outputs, steps, named, setting.vector_bytes)
         other_image = link(other, report.target)
         if _spills(other_image) < _spills(image):
             program, image = other, other_image
@@ -287,6 +290,48 @@ def _native(
     report.code, report.data, report.stack = len(image.code), len(image.data), image.stack
     report.stores, report.loads, report.moves = (image.facts[name] for name in ("stores", "loads", "moves"))
     return made
+
+
+class CompiledArrays:
+    """A function over arrays of any size: `function` takes the arguments, and `out=`."""
+
+    def __init__(self, report: Report, linked: Linked, function: _runner.ArrayFunction) -> None:
+        self.report = report
+        self.linked = linked
+        self.function = function
+
+
+def compile_arrays(
+    outputs: Sequence[Node], inputs: Sequence[Node], options: Options, fallback: Callable[..., Any], single: bool, trace_seconds: float = 0.0
+) -> CompiledArrays:  # fmt: skip
+    """Compile a function whose arrays have lengths that are known only when it is called.
+
+    inputs: the arguments in order; fallback gets calls with any others. single: return the one result
+    itself, not a tuple. Cost: about 50 us an operation on arrays.
+    Raises: NeedsSize for what only a program for known sizes can do, TargetError.
+    """
+    arch = resolve_arch(options.arch)
+    if arch == "reference":
+        raise NeedsSize("the reference evaluates arrays of known sizes")
+    clock = _Clock({"trace": trace_seconds} if trace_seconds else {})
+    setting = _setting(arch, options.fast)
+    clock.mark("stencils")
+    with _collection_paused():
+        if setting.fast:
+            outputs = list(PIPELINE[0][1](outputs, setting))
+            clock.mark("algebra")
+        steps, homes = stages(outputs)
+        clock.mark("fuse")
+        linked = link_arrays(steps, homes, inputs, arch, setting.vector_bytes)
+        clock.mark("emit")
+        program = _runner.Program(linked.code, linked.data, 0, stack=linked.stack)
+        function = _runner.ArrayFunction(
+            program, linked.arguments, linked.buffers, linked.stages, linked.results, single, fallback, linked.combines
+        )  # fmt: skip
+        clock.mark("load")
+    report = Report(arch, code=len(linked.code), data=len(linked.data), stack=linked.stack, seconds=clock.seconds)
+    report.operations = sum(program.instructions for program in linked.programs)
+    return CompiledArrays(report, linked, function)
 
 
 def _spills(image: Image) -> int:

@@ -165,6 +165,16 @@ def test_each_type_is_computed_in_its_own_way():
     same(twice(np.uint8(200)), 400)
 
 
+def test_numbers_of_numpy_leave_those_of_python_as_they_are():
+    f = hl.jit(lambda x: x + 0.1)
+    for _ in range(2):
+        same(f(np.float32(0.1)), float(np.float32(0.1) + np.float32(0.1)))
+        same(f(0.1), 0.2)
+        same(f(np.array(0.1, np.float32)), float(np.float32(0.1) + np.float32(0.1)))
+    g = hl.jit(lambda n: n * 3)
+    assert [g(np.int32(2**30)), g(2**30)] == [-(2**30), 3 * 2**30]
+
+
 def test_wrappers_of_one_function_do_not_share():
     def identity(x):
         return x

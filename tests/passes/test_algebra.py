@@ -39,7 +39,8 @@ from hotloop.ops.arith import add, div, fma, mul, neg, sub
 from hotloop.ops.elementary import pow_
 from hotloop.ops.shape import broadcast, broadcast_to, matmul, product, reduce, reshape, sum_
 from hotloop.passes.algebra import cost, fast
-from hotloop.passes.sweep import SWEEP, sweep
+from hotloop.passes.fuse import fuse
+from hotloop.passes.kernel import KERNEL
 
 
 def scalar(number: float = 1.5, dtype: DType = float64) -> Node:
@@ -237,13 +238,12 @@ def test_like_terms_and_constants_meet_before_fma(before: Node, after: list[str]
     np.testing.assert_allclose(run([got], {})[0], run([before], {})[0], rtol=1e-14, atol=1e-14)
 
 
-def test_sweeps_use_what_became_of_their_scalars() -> None:
+def test_kernels_use_what_became_of_their_scalars() -> None:
     v, w = array(64, seed=1), array(64, seed=2)
-    (got,) = fast(sweep([product(v * ((x + 1.0) + 2.0), w)], 32))
-    (swept,) = [node for node in walk([got]) if node.op is SWEEP]
-    assert (x + 3.0) in swept.args
-    assert (x + 3.0) in walk([swept.attr.result])
-    assert (x + 1.0) not in walk([got, swept.attr.result])
+    (got,) = fast(fuse([product(v * ((x + 1.0) + 2.0), w)]))
+    (kernel,) = [node for node in walk([got]) if node.op is KERNEL]
+    assert (x + 3.0) in kernel.args
+    assert (x + 1.0) not in walk([got])
 
 
 def test_no_fma_without_the_flag() -> None:

@@ -17,10 +17,12 @@ from hotloop.dtypes import DType, as_dtype, bool_, check_range, int64, promote
 from hotloop.errors import ShapeError, TruthError, TypeMismatch
 from hotloop.frontend import reductions
 from hotloop.frontend.indexing import Key, replaced, taken
+from hotloop.frontend.length import Length, dims, lengths, same_elements
 from hotloop.frontend.literals import computed, node_of, scalars
 from hotloop.frontend.methods import Methods
 from hotloop.frontend.power import power
 from hotloop.frontend.scalar import value
+from hotloop.ir.dim import is_sized
 from hotloop.ir.fold import evaluate
 from hotloop.ir.graph import Node, Number, Shape, apply, convert, exact_numbers, literal_dtype, source_line, user_line
 from hotloop.ir.op import Op
@@ -82,8 +84,8 @@ class Array(Methods):
 
     @property
     def shape(self) -> Shape:
-        """Lengths of the axes; () for a tensor without axes."""
-        return self.node.shape
+        """Lengths of the axes; () for a tensor without axes. Under jit, large arrays have lengths of any size."""
+        return lengths(self.node)
 
     @property
     def ndim(self) -> int:
@@ -110,11 +112,11 @@ class Array(Methods):
         return self.shape[0]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.node.op}: {self.dtype}{list(self.shape)}, {source_line(self.node)})"
+        return f"{type(self).__name__}({self.node.op}: {self.dtype}{list(self.node.shape)}, {source_line(self.node)})"
 
     def __bool__(self) -> bool:
         raise TruthError(
-            f"{user_line()}: a traced array of shape {self.shape} has no truth. "
+            f"{user_line()}: a traced array of shape {self.node.shape} has no truth. "
             "Use x.any() or x.all() with hl.iif, or hl.where(mask, a, b)."
         )
 
@@ -142,7 +144,7 @@ class Array(Methods):
     def get_scalar(self, *index: int) -> value:
         """Return one element as a traced scalar. Raises ShapeError unless there is one index an axis."""
         if len(index) != self.ndim:
-            raise ShapeError(f"{user_line()}: {len(index)} indices for one element of an array of shape {self.shape}.")
+            raise ShapeError(f"{user_line()}: {len(index)} indices for one element of an array of shape {self.node.shape}.")
         return wrap(taken(self.node, index))
 
     def map(self, function: Callable[[value], NumLike]) -> Self:
@@ -168,7 +170,9 @@ class Array(Methods):
 
     def reshape(self, *shape: int | Sequence[int]) -> Any:  # Any: vector or tensor
         """Return the elements in row-major order in `shape`; one length may be -1."""
-        wanted = _lengths(shape)
+        wanted = dims(_lengths(shape))
+        if not is_sized((*self.node.shape, *wanted)):
+            return self._arranged(reshape_to(self.node, same_elements(self.node.shape, wanted)))
         known = math.prod(length for length in wanted if length != -1)
         fits = wanted.count(-1) == 0 and known == self.size()
         fits = fits or (wanted.count(-1) == 1 and known > 0 and self.size() % known == 0)
@@ -179,14 +183,14 @@ class Array(Methods):
 
     def flatten(self) -> Any:  # Any: vector or tensor
         """Return all elements along one axis, in row-major order."""
-        return self.reshape(-1) if self.size() else self.reshape(0)
+        return self.reshape(-1) if not is_sized(self.node.shape) or self.size() else self.reshape(0)
 
     def transpose(self, *axes: int | Sequence[int]) -> Any:  # Any: vector or tensor
         """Permute the axes; without arguments, reverse them. Negative axes count from the end."""
         order = _lengths(axes) if axes else tuple(reversed(range(self.ndim)))
-        normal = reductions.axes_of(order, self.shape, ascending=False)
+        normal = reductions.axes_of(order, self.node.shape, ascending=False)
         if len(normal) != self.ndim:
-            raise ShapeError(f"{user_line()}: transpose of shape {self.shape} needs all its axes, not {order}.")
+            raise ShapeError(f"{user_line()}: transpose of shape {self.node.shape} needs all its axes, not {order}.")
         return self._arranged(transpose_by(self.node, normal) if self.ndim > 1 else self.node)
 
     @property
@@ -465,6 +469,9 @@ def combine_powers(a: Operand, b: Operand) -> Any:  # Any: the traced result, or
     found = _operands((a, b))
     if found is None:
         return NotImplemented
+    for length in (a, b):
+        if isinstance(length, Length):
+            length.dim.ask()  # a power of an int is a product: it depends on the number
     return _elementwise_result(power(found[0][0], found[0][1]), found[1], (a, b))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from hotloop.dtypes import bool_, promote
 from hotloop.errors import BoundsError, ShapeError, TypeMismatch
 from hotloop.frontend.literals import node_of, scalars
+from hotloop.ir.dim import ask, is_sized
 from hotloop.ir.graph import Node, apply, constant, convert, user_line
 from hotloop.ops.logic import and_, eq, select
 from hotloop.ops.shape import Index, clamped_place, concatenate, gather_from, pack, pack_of, reshape_to, take_by, transpose_by
@@ -28,7 +29,31 @@ def taken(node: Node, key: Key) -> Node:
     parts = _parts(key)
     if any(isinstance(part, Node) for part in parts):
         return _gathered(node, parts)
+    if not is_sized(node.shape):
+        return _of_any_size(node, parts)
     return take_by(node, Index(_places(node.shape, parts)))
+
+
+def _of_any_size(node: Node, parts: tuple[Any, ...]) -> Node:
+    """Do what needs no length: new axes, whole axes, element 0 of an axis of length 1. Raises: NeedsSize for the rest."""
+    shape = node.shape
+    whole = len(shape) - sum(part is not None and part is not Ellipsis for part in parts)
+    found: list[int] = []
+    axis = 0
+    for part in parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis):
+        if part is None:
+            found.append(1)
+            continue
+        step = whole if part is Ellipsis else 1
+        block = shape[axis : axis + step]
+        if part is Ellipsis or (isinstance(part, slice) and part == slice(None)):
+            found.extend(block)
+        elif not (type(part) is int and part in (0, -1) and block == (1,)):
+            ask(shape)
+        axis += step
+    if axis != len(shape) or whole < 0:
+        ask(shape)
+    return reshape_to(node, tuple(found))
 
 
 def replaced(node: Node, key: Key, item: Node) -> Node:

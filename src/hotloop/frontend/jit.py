@@ -17,6 +17,9 @@ from hotloop.errors import TraceError
 from hotloop.frontend.argument import (
     SCALARS,
     IsTraced,
+    Row,
+    Shaped,
+    any_size_key,
     describe,
     instance_key,
     instance_state,
@@ -28,7 +31,10 @@ from hotloop.frontend.array import Array
 from hotloop.frontend.captured import Captured
 from hotloop.frontend.reading import Reading
 from hotloop.frontend.specialised import Call, Specialised, specialise
+from hotloop.frontend.specialised_arrays import SpecialisedArrays, specialise_arrays
 from hotloop.frontend.structure import parts
+from hotloop.frontend.target import chosen_arch
+from hotloop.ir.dim import Dim
 from hotloop.ir.graph import user_line
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +44,7 @@ _KEPT = 256  # specialisations that one function keeps
 _KIND = SCALARS.get
 _UNKNOWN = (None,)
 _TRACEABLE = (int, float, Reading, np.ndarray, np.generic, Scalar, Array, type(None))
+_UNSEEN = object()
 _INSTANCE, _STATIC, _TRACED = "instance", "static", "traced"
 
 _tracing = threading.RLock()  # one for all: a function may call another one that is not compiled yet
@@ -61,8 +68,12 @@ def jit(func: Any = None, *, fast: bool = False, checked: bool = False, static: 
     tracing: the function may branch on them, and is compiled for each value.
     Numbers, text and tuples in closures and globals that the function reads, and attributes of `self`, may
     change: it is traced again. The inside of other captured objects is taken as it was at the first call.
-    Cost: a call with numbers below 100 ns over the program; one with containers or NumPy scalars some microseconds.
-    Raises: TruthError for a branch on a traced value, TraceError, RangeError.
+    NumPy arrays of more than 16 elements: the function is traced for arrays of any size, becomes loops on several
+    threads (see `set_threads`), and serves all calls with such types and axes. Where it looks at lengths, indexes, or has
+    checked=True, it is traced for each shape. `out=`: an array, or a tuple of arrays and None, for the results.
+    Cost: a call with numbers below 100 ns over the program; one with arrays about a microsecond; one with containers
+    or NumPy scalars some microseconds.
+    Raises: TruthError for a branch on a traced value, TraceError, RangeError; for a wrong `out` ShapeError, TypeMismatch, NotWritable.
     """
     if func is None:
         return functools.partial(jit, fast=fast, checked=checked, static=static)
@@ -102,8 +113,12 @@ class _Jitted:
         except (ValueError, TypeError):  # some functions written in C
             self._signature = None
         self._static = self._static_names(static)
+        self._takes_out = self._signature is not None and not any(
+            name == "out" or parameter.kind is inspect.Parameter.VAR_KEYWORD for name, parameter in self._signature.parameters.items()
+        )
         self._forms: dict[Any, _Form] = {}
-        self._made: dict[Any, Specialised] = {}
+        self._made: dict[Any, Specialised | SpecialisedArrays | None] = {}  # None: shapes must be known
+        self._installed: object = None
         self._captured = Captured(func)
         self.function = _runner.Function(None, (), (("d", 0),), True, self._call)
         functools.update_wrapper(self.function, func)
@@ -123,49 +138,77 @@ class _Jitted:
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the fast path leaves: other types, keywords, containers, the first call."""
+        out = kwargs.pop("out", None) if kwargs and self._takes_out else None
         form = self._forms.get((len(args), *kwargs)) or self._form(args, kwargs)
         captured = self._captured.token()
         leaves: Any = _ordered(form, args, kwargs)
         kinds = tuple(map(_KIND, map(type, leaves))) if form.plain else _UNKNOWN
-        direct = None not in kinds
-        key: Any = (form.split, form.keywords, kinds, captured)
-        if not direct:
-            pieces: list[Any] = [form.split, form.keywords, captured]
-            arguments, leaves = leaves, []
-            try:
-                direct = self._describe(form, arguments, pieces, leaves)
-            except IsTraced:
-                return self._func(*args, **kwargs)
-            key = tuple(pieces)
-        found = self._made.get(key)
-        if found is None:
-            found = self._specialise(key, form, _ordered(form, args, kwargs))
-        if direct and not kwargs and found.direct is not None:
-            self._install(found)
-        return found(leaves)
+        if None not in kinds:
+            found = self._known((form.split, form.keywords, kinds, captured), form, leaves)
+            return self._finish(found, leaves, out, None if kwargs else captured)
+        arguments, leaves = leaves, []
+        pieces: list[Any] = [form.split, form.keywords, captured]
+        try:
+            direct = self._describe(form, arguments, pieces, leaves)
+        except IsTraced:
+            if out is not None:
+                raise TraceError(f"{user_line()}: {self._name}() has traced arguments, so there is nothing to write to out= now.") from None
+            return self._func(*args, **kwargs)
+        sized = any_size_key(pieces)
+        if sized is not None:
+            sizeless, given = self._of_any_size(sized, form, arguments, leaves, direct)
+            if sizeless is not None:
+                return self._finish(sizeless, given, out, captured if direct and not kwargs else None)
+        return self._finish(self._known(tuple(pieces), form, arguments), leaves, out, captured if direct and not kwargs else None)
 
-    def _describe(self, form: _Form, arguments: Sequence[Any], key: list[Any], leaves: list[Any]) -> bool:
-        """Append to key and leaves; tell whether each argument is one leaf."""
+    def _finish(self, found: Specialised | SpecialisedArrays, leaves: Sequence[Any], out: Any, captured: Any) -> Any:
+        """Run, and let C do it from now on if it can. captured: what the function read when `found` was chosen, None: C cannot."""
+        if captured is not None and found.direct and found is not self._installed:
+            self._install(found, captured)
+        return found(leaves, out)
+
+    def _describe(self, form: _Form, arguments: Sequence[Any], key: list[Any], leaves: list[Any], rows: bool = True) -> bool:
+        """Append to key and leaves; tell whether a call in C can take the arguments: Python's numbers, and arrays."""
         single = True
         for argument, name, role in zip(arguments, form.names, form.roles, strict=True):
-            before = len(leaves)
+            before, start = len(leaves), len(key)
             if role == _STATIC:
                 key.append(static_key(argument, name))
             elif role == _INSTANCE and _is_instance(argument):
                 key.append((type(argument), instance_key(instance_state(argument))))
             else:
-                describe(argument, name, key, leaves)
-            single = single and len(leaves) == before + 1 and type(argument) not in (list, tuple, dict)
+                describe(argument, name, key, leaves, rows)
+            single = single and len(leaves) == before + 1 and _is_direct(key[start])
         return single
 
-    def _install(self, found: Specialised) -> None:
+    def _of_any_size(
+        self, key: tuple[Any, ...], form: _Form, arguments: Sequence[Any], leaves: list[Any], direct: bool
+    ) -> tuple[SpecialisedArrays | None, list[Any]]:
+        """Return what runs for arrays of any size, or None, and the leaves that it takes."""
+        if any(type(piece) is Row for piece in key):  # there, each number of a list is a leaf
+            pieces: list[Any] = [form.split, form.keywords, key[3]]
+            leaves = []
+            self._describe(form, arguments, pieces, leaves, rows=False)
+            key = any_size_key(pieces) or key
+        found: Any = self._made.get(key, _UNSEEN)
+        if found is _UNSEEN:
+            found = self._specialise_arrays(key, form, arguments, direct)
+        assert not isinstance(found, Specialised)
+        return found, leaves
+
+    def _install(self, found: Specialised | SpecialisedArrays, captured: Any) -> None:
         """Let C run this specialisation for calls with exactly its kinds of arguments."""
-        assert found.direct is not None
-        function = self.function
-        if function.program is not found.direct[0]:
-            function.program = None  # until all is in place, every call comes here
-            function.guards = self._captured.guards()
-            function.specialise(*found.direct)
+        if not _tracing.acquire(blocking=False):
+            return  # another thread compiles, which takes long: the next call will do it
+        try:
+            self._installed = None
+            self.function.program = None  # until all is in place, every call comes here
+            self.function.guards = self._captured.guards()
+            if self._captured.token() == captured:  # or another thread has changed a variable meanwhile
+                found.install(self.function)
+                self._installed = found
+        finally:
+            _tracing.release()
 
     # -- forms and specialisations ----------------------------------------------------------------
 
@@ -199,15 +242,33 @@ class _Jitted:
         self._forms[(len(args), *kwargs)] = form
         return form
 
-    def _specialise(self, key: Any, form: _Form, arguments: Sequence[Any]) -> Specialised:
+    def _known(self, key: Any, form: _Form, arguments: Sequence[Any]) -> Specialised:
+        """Return what runs for arguments of known shapes."""
+        found = self._made.get(key)
+        if found is None:
+            found = self._specialise(
+                key, form, arguments, lambda kept: specialise(self._func, lambda: _symbolic(form, arguments), self._options, kept)
+            )
+        assert isinstance(found, Specialised)
+        return found
+
+    def _specialise_arrays(self, key: Any, form: _Form, arguments: Sequence[Any], direct: bool) -> Any:
+        if self._options.checked or chosen_arch(self._options.arch) == "reference":
+            return None
+        call = self._call if direct and self._takes_out else None
+        return self._specialise(
+            key, form, arguments,
+            lambda kept: specialise_arrays(self._func, lambda dims: _symbolic(form, arguments, dims), self._options, kept, call),
+        )  # fmt: skip
+
+    def _specialise(self, key: Any, form: _Form, arguments: Sequence[Any], make: Callable[[object], Any]) -> Any:
         with _tracing:
-            found = self._made.get(key)
-            if found is not None:  # made by another thread meanwhile
-                return found
+            if key in self._made:  # by another thread meanwhile
+                return self._made[key]
             instances = [a for a, role in zip(arguments, form.roles, strict=True) if role == _INSTANCE and _is_instance(a)]
             states = [instance_state(instance) for instance in instances]
             kept = (self._captured.values, states, arguments if _STATIC in form.roles else None)
-            found = specialise(self._func, lambda: _symbolic(form, arguments), self._options, kept)
+            found = make(kept)
             for instance, before in zip(instances, states, strict=True):
                 self._compare(instance, before)
             while len(self._made) >= _KEPT:
@@ -227,6 +288,11 @@ class _Jitted:
             )
 
 
+def _is_direct(piece: Any) -> bool:
+    """Whether a piece of a key stands for one of Python's numbers or an array: NumPy's numbers would let Python's pass."""
+    return type(piece) is str or (type(piece) is Shaped and piece.shape != ())
+
+
 def _is_instance(argument: Any) -> bool:
     """Whether an argument is an object that a method is called on, and not a container of numbers."""
     return not isinstance(argument, _TRACEABLE) and parts(argument) is None
@@ -239,10 +305,10 @@ def _ordered(form: _Form, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequ
     return [args[place] if isinstance(place, int) else kwargs[place] for place in form.order]
 
 
-def _symbolic(form: _Form, arguments: Sequence[Any]) -> Call:
+def _symbolic(form: _Form, arguments: Sequence[Any], dims: dict[int, Dim] | None = None) -> Call:
     inputs: list[Any] = []
     given = []
     for argument, name, role in zip(arguments, form.names, form.roles, strict=True):
         known = role == _STATIC or (role == _INSTANCE and _is_instance(argument))
-        given.append(argument if known else symbolic(argument, name, inputs))
+        given.append(argument if known else symbolic(argument, name, inputs, dims))
     return Call(tuple(given[: form.split]), dict(zip(form.keywords, given[form.split :], strict=True)), inputs)

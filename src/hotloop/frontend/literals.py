@@ -10,6 +10,7 @@ import numpy as np
 
 from hotloop.dtypes import COMPUTE, DType, check_range, int64, promote
 from hotloop.errors import RangeError, ShapeError, TypeMismatch
+from hotloop.frontend.length import Length
 from hotloop.ir.graph import Node, Shape, constant, convert, exact, literal_dtype, user_line
 from hotloop.ops.shape import concatenate, element, pack, pack_of, reshape_to
 
@@ -32,7 +33,7 @@ def node_of(source: Any, beside: DType | None = None) -> Node | None:  # Any: wh
         return constant(source, literal_dtype(source, beside))
     if isinstance(source, _NESTED):
         return _nested_node(source, beside)
-    return None
+    return source.beside(beside) if isinstance(source, Length) else None
 
 
 def array_node(source: Any, what: str, dtype: DType | None = None) -> Node:  # Any: whatever a user writes

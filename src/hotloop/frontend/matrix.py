@@ -12,12 +12,14 @@ from hotloop.dtypes import as_dtype
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.frontend import linalg
 from hotloop.frontend.array import Array, Operand
+from hotloop.frontend.length import dims
 from hotloop.frontend.literals import array_node, node_of
 from hotloop.frontend.reductions import axes_of, total
 from hotloop.frontend.scalar import value
 from hotloop.frontend.vector import input_array
+from hotloop.ir.dim import is_sized
 from hotloop.ir.graph import Node, Number, constant, default_dtype, exact, user_line
-from hotloop.ops.shape import Index, concatenate, reshape_to, spread_by, take_by
+from hotloop.ops.shape import Index, concatenate, filled, reshape_to, spread_by, take_by
 
 Lengths = int | Sequence[int]
 
@@ -80,6 +82,15 @@ def _constants(array: np.ndarray[Any, Any], dtype: Any) -> tensor:
     return tensor.of(constant(array, chosen, structural=not exact()))
 
 
+def _filled(number: Number, shape: Lengths, dtype: Any) -> tensor:
+    """Return a tensor of one constant; with lengths of traced arrays of any size it is repeated when it is used."""
+    given = dims(shape if isinstance(shape, (tuple, list)) else (shape,))
+    if is_sized(given):
+        return _constants(np.full(_lengths(shape), number), dtype)
+    chosen = default_dtype(np.asarray(number).item()) if dtype is None else as_dtype(dtype)
+    return tensor.of(filled(number, chosen, given, structural=not exact()))
+
+
 def _lengths(shape: Lengths) -> tuple[int, ...]:
     lengths = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 0 for n in lengths):
@@ -89,17 +100,17 @@ def _lengths(shape: Lengths) -> tuple[int, ...]:
 
 def zeros(shape: Lengths, dtype: Any = None) -> tensor:
     """Return constant zeros, floats unless dtype says otherwise. In traced programs they vanish from sums and products."""
-    return _constants(np.zeros(_lengths(shape)), dtype)
+    return _filled(0.0, shape, dtype)
 
 
 def ones(shape: Lengths, dtype: Any = None) -> tensor:
     """Return constant ones, floats unless dtype says otherwise. They vanish from products."""
-    return _constants(np.ones(_lengths(shape)), dtype)
+    return _filled(1.0, shape, dtype)
 
 
 def full(shape: Lengths, fill: Number, dtype: Any = None) -> tensor:
     """Return an array of one constant number."""
-    return _constants(np.full(_lengths(shape), fill), dtype)
+    return _filled(fill, shape, dtype)
 
 
 def eye(rows: int, cols: int | None = None, dtype: Any = None) -> tensor:

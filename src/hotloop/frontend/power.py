@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from hotloop.dtypes import bool_, float32, float64, int32
-from hotloop.ir.graph import Node, Number, apply, constant, convert, exact
+from hotloop.ir.graph import Node, Number, apply, convert, exact
 from hotloop.ops.arith import div, mul
 from hotloop.ops.elementary import pow_
+from hotloop.ops.shape import filled
 
 _LARGEST_SQUARED = 64  # a float's error grows with the exponent; beyond, the pow row is better and cheaper
 
@@ -54,7 +53,7 @@ def _float_power(base: Node, exponent: Number) -> Node:
 
 
 def _ones(base: Node) -> Node:
-    return constant(np.ones(base.shape, base.dtype.numpy))  # x ** 0 is 1 for every x, NaN too
+    return filled(1, base.dtype, base.shape, structural=False)  # x ** 0 is 1 for every x, NaN too
 
 
 def _squared(base: Node, exponent: int) -> Node:

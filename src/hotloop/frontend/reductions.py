@@ -9,10 +9,11 @@ import numpy as np
 
 from hotloop.dtypes import bool_, int32
 from hotloop.errors import ShapeError, TypeMismatch
+from hotloop.ir.dim import is_sized
 from hotloop.ir.graph import Node, Shape, apply, constant, convert, user_line
 from hotloop.ir.op import Op
 from hotloop.ops import arith, logic
-from hotloop.ops.shape import all_, amax, amin, any_, prod, reduce, reshape_to, sum_
+from hotloop.ops.shape import all_, amax, amin, any_, length_of, places_of, prod, reduce, reshape_to, sum_
 
 Axis = int | Sequence[int] | None
 
@@ -46,7 +47,7 @@ def _kept(result: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
 def _of_none(op: Op, number: int, x: Node, axis: Axis, keepdims: bool) -> Node:
     """Return a reduction that has a neutral element: that of no elements is the element."""
     axes = axes_of(axis, x.shape)
-    if math.prod(x.shape[axis] for axis in axes):
+    if all(x.shape[axis] != 0 for axis in axes):
         return reduced(op, x, axis, keepdims)
     kept = tuple(length for axis, length in enumerate(x.shape) if axis not in axes)
     dtype = bool_ if op in (any_, all_) else int32 if x.dtype is bool_ else x.dtype
@@ -71,25 +72,38 @@ def holds(x: Node, axis: Axis, keepdims: bool, every: bool) -> Node:
     return _of_none(all_ if every else any_, every, x, axis, keepdims)
 
 
-def _count(x: Node, axis: Axis) -> int:
-    count = math.prod(x.shape[one] for one in axes_of(axis, x.shape))
+def _count(x: Node, axis: Axis) -> int | None:
+    """Return the number of elements that a mean is of, None if it is known only when the function is called."""
+    lengths = [x.shape[one] for one in axes_of(axis, x.shape)]
+    if not is_sized(lengths):
+        return None
+    count = math.prod(lengths)
     if not count:
         raise ShapeError(f"{user_line()}: mean of no elements (shape {x.shape}).")
     return count
 
 
+def _divided(sums: Node, count: int | None, x: Node, axis: Axis, ddof: int = 0) -> Node:
+    """Return sums divided by the number of elements of `x` along axis, less `ddof`."""
+    if count is not None:
+        return apply(arith.div, sums, count - ddof)
+    length = apply(arith.sub, length_of(x, axes_of(axis, x.shape)), ddof)
+    return apply(arith.div, sums, convert(length, sums.dtype))
+
+
 def mean(x: Node, axis: Axis, keepdims: bool) -> Node:
     """Return the arithmetic mean, a float."""
-    return apply(arith.div, total(x, axis, keepdims), _count(x, axis))
+    count = _count(x, axis)
+    return _divided(total(x, axis, keepdims), count, x, axis)
 
 
 def variance(x: Node, axis: Axis, keepdims: bool, ddof: int) -> Node:
     """Return the mean squared distance from the mean, with divisor n - ddof."""
     count = _count(x, axis)
-    if count <= ddof:
+    if count is not None and count <= ddof:
         raise ShapeError(f"{user_line()}: variance of {count} elements with ddof={ddof}.")
     away = apply(arith.sub, x, mean(x, axis, True))
-    return apply(arith.div, total(apply(arith.mul, away, away), axis, keepdims), count - ddof)
+    return _divided(total(apply(arith.mul, away, away), axis, keepdims), count, x, axis, ddof)
 
 
 def deviation(x: Node, axis: Axis, keepdims: bool, ddof: int) -> Node:
@@ -110,15 +124,27 @@ def norm(x: Node, order: float | None, axis: Axis, keepdims: bool) -> Node:
 
 def place_of(op: Op, x: Node, axis: int | None, keepdims: bool) -> Node:
     """Return the first place of the minimum or maximum (`op` amin, amax) or of the first NaN, as int32."""
+    if not is_sized(x.shape):
+        return _place_in_any_size(op, x, axis, keepdims)
     if axis is None:
         flat = reshape_to(x, (math.prod(x.shape),))
         return _kept(place_of(op, flat, 0, False), x, axes_of(None, x.shape), keepdims)
-    x = convert(x, int32) if x.dtype is bool_ else x
     axes = axes_of(axis, x.shape)
-    best = reduced(op, x, axes, True)
-    hit = apply(logic.eq, x, best)
-    if x.dtype.is_float:  # a NaN makes `best` NaN, which equals nothing: then only NaNs hit
-        hit = apply(logic.or_, hit, apply(logic.ne, x, x))
+    hit = _extreme(op, x, axes)
     length = x.shape[axes[0]]
     places = np.arange(length, dtype=np.int32).reshape([length if i == axes[0] else 1 for i in range(len(x.shape))])
     return reduced(amin, apply(logic.select, hit, constant(places), constant(length, int32)), axes, keepdims)
+
+
+def _extreme(op: Op, x: Node, axes: tuple[int, ...]) -> Node:
+    """Return where the elements are that a place is looked for of."""
+    x = convert(x, int32) if x.dtype is bool_ else x
+    hit = apply(logic.eq, x, reduced(op, x, axes, True))
+    # a NaN makes the extremum NaN, which equals nothing: then only NaNs hit
+    return apply(logic.or_, hit, apply(logic.ne, x, x)) if x.dtype.is_float else hit
+
+
+def _place_in_any_size(op: Op, x: Node, axis: int | None, keepdims: bool) -> Node:
+    axes = axes_of(axis, x.shape)
+    beyond = constant(int32.limits[1], int32)
+    return reduced(amin, apply(logic.select, _extreme(op, x, axes), places_of(x, axes), beyond), axes, keepdims)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
 from collections.abc import Callable, Sequence
 from os.path import basename
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from hotloop import _runner
-from hotloop._graph import Node, Scalar
+from hotloop._graph import Node
 from hotloop.compiler import Options, compile_graph
 from hotloop.errors import InternalError, RangeError, TraceError, TruthError
-from hotloop.frontend.array import Array
+from hotloop.frontend.argument import contiguous
 from hotloop.frontend.control import Checked
 from hotloop.frontend.place import KINDS
-from hotloop.frontend.reading import Reading
-from hotloop.frontend.structure import Structure, flatten
+from hotloop.frontend.results import Results
 from hotloop.frontend.target import chosen_arch
 from hotloop.ir.graph import exact_numbers, user_line
 from hotloop.passes.check import raise_fault
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from hotloop.compiler import Compiled
     from hotloop.image import Symbol
 
-# A result as it is: a number, text, ...
-_CONSTANTS = (bool, int, float, complex, str, bytes, enum.Enum, np.generic, Reading, type(None), type(Ellipsis))
 _Slot = tuple[str, int] | tuple[str, int, tuple[int, ...]]
 
 
@@ -41,35 +35,29 @@ class Call(NamedTuple):
     inputs: list[Node]
 
 
-class _Constant(NamedTuple):
-    """A leaf of a result that does not depend on the arguments."""
+class Traced(NamedTuple):
+    """What tracing found: the arguments, the results, whether the function asked to be checked, and the time it took."""
 
-    value: Any
-
-    def give(self) -> Any:
-        return self.value.copy() if isinstance(self.value, np.ndarray) else self.value
+    call: Call
+    results: Results
+    checked: bool
+    seconds: float
 
 
 class Specialised:
-    """A function compiled for one kind of arguments.
+    """A function compiled for one kind of arguments, shapes of arrays included.
 
     run: takes the leaves of the arguments, returns the numbers and arrays that the program computed.
     direct: (program, inputs, outputs, single) if the result is one number or array or a tuple of such, so
     that a call can do without Python; else None.
     """
 
-    def __init__(self, compiled: Compiled | None, call: Call, names: Sequence[str], outputs: Sequence[Node], leaves: list[Any],
-                 structure: Structure, kept: object) -> None:  # fmt: skip
+    def __init__(self, compiled: Compiled | None, traced: Traced, kept: object) -> None:
         self.compiled = compiled
-        self.outputs = outputs
-        self._leaves = leaves
-        self._structure = structure
+        self._results = traced.results
         self._kept = kept  # what the key of this specialisation identifies by address
-        self._names = names
-        self._inputs = call.inputs
-        computed = not any(isinstance(leaf, _Constant) for leaf in leaves)
-        self._bare = computed and structure.kind is None
-        self._tuple = computed and structure.kind is tuple and not structure.children
+        self._inputs = traced.call.inputs
+        self._arrays = any(node.shape for node in self._inputs)
         self.direct: tuple[Any, ...] | None = None
         self.run: Callable[..., Sequence[Any]] = _nothing
         if compiled is not None:
@@ -77,7 +65,7 @@ class Specialised:
 
     def _prepare(self, compiled: Compiled) -> None:
         inputs = [_symbol(compiled, node) for node in self._inputs]
-        outputs = [_symbol(compiled, node) for node in self.outputs]
+        outputs = [_symbol(compiled, node) for node in self._results.nodes]
         if compiled.program is None:
             self.run = _interpreted(compiled, inputs, outputs, self._refuse)
         elif compiled.fault is not None:
@@ -87,24 +75,31 @@ class Specialised:
         else:
             slots = [_slot(symbol) for symbol in outputs]
             self.run = _runner.Function(compiled.program, map(_slot, inputs), slots, False, self._refuse)
-            if self._bare or self._tuple:
-                self.direct = (compiled.program, [_slot(symbol) for symbol in inputs], slots, self._bare)
+            if self._results.bare or self._results.plain:
+                self.direct = (compiled.program, [_slot(symbol) for symbol in inputs], slots, self._results.bare)
 
-    def __call__(self, leaves: Sequence[Any]) -> Any:  # Any: what the user's function returns
-        """Run with the leaves of the arguments and return the result in the function's containers."""
-        found = self.run(*leaves)
-        if self._bare:
-            return found[0]
-        if self._tuple:
-            return tuple(found)
-        return self._structure.unflatten([leaf.give() if isinstance(leaf, _Constant) else found[leaf] for leaf in self._leaves])
+    def install(self, function: _runner.Function) -> None:
+        """Let C run this for calls with exactly its kinds of arguments."""
+        assert self.direct is not None
+        function.specialise(*self.direct)
+
+    def __call__(self, leaves: Sequence[Any], out: Any = None) -> Any:  # Any: what the user's function returns
+        """Run with the leaves of the arguments and return the result in the function's containers, in `out` if given."""
+        given = None if out is None else self._results.given(out)
+        result = self._results.of(self.run(*(contiguous(leaves) if self._arrays else leaves)))
+        return result if given is None else self._results.into(given, result if isinstance(result, tuple) else (result,))
 
     def _refuse(self, *leaves: Any) -> Any:
         """Say which argument does not fit: keys are equal, so only integers can be too large."""
-        for leaf, name in zip(leaves, self._names, strict=True):
-            if type(leaf) is int and not -(1 << 63) <= leaf < 1 << 63:
-                raise RangeError(f"{user_line()}: argument {name}: {leaf} does not fit int64.")
+        refuse_large(leaves, self._inputs)
         raise InternalError(f"arguments {leaves!r} do not fit the program that was chosen for them.")
+
+
+def refuse_large(leaves: Sequence[Any], inputs: Sequence[Node]) -> None:
+    """Raise RangeError for an integer beyond int64."""
+    for leaf, node in zip(leaves, inputs, strict=True):
+        if type(leaf) is int and not -(1 << 63) <= leaf < 1 << 63:
+            raise RangeError(f"{user_line()}: argument {node.attr.name}: {leaf} does not fit int64.")
 
 
 def _nothing(*leaves: Any) -> Sequence[Any]:
@@ -166,25 +161,27 @@ def specialise(function: Callable[..., Any], make_call: Callable[[], Call], opti
     Raises: TruthError and whatever the function raises; TraceError for endless recursion and results that
     cannot be returned.
     """
+    traced = trace(function, make_call)
+    compiled = None
+    if traced.results.nodes:
+        chosen = Options(arch=chosen_arch(options.arch), fast=options.fast, checked=options.checked or traced.checked)
+        compiled = compile_graph([*traced.results.nodes, *traced.call.inputs], chosen, traced.seconds)
+    return Specialised(compiled, traced, kept)
+
+
+def trace(function: Callable[..., Any], make_call: Callable[[], Call]) -> Traced:
+    """Run a function once on traced arguments. Raises as `specialise` does."""
     start = time.perf_counter()
     name = getattr(function, "__name__", repr(function))
     with exact_numbers():
         call = make_call()
-        result = _traced(function, call, name)
+        result = _run(function, call, name)
         checked = isinstance(result, Checked)
-        result = result.content if isinstance(result, Checked) else result
-        leaves, structure = flatten(result, f"the result of {name}()")
-        outputs: list[Node] = []
-        template = [_template(leaf, outputs, path) for leaf, path in zip(leaves, structure.paths("result"), strict=True)]
-    compiled = None
-    if outputs:
-        chosen = Options(arch=chosen_arch(options.arch), fast=options.fast, checked=options.checked or checked)
-        compiled = compile_graph([*outputs, *call.inputs], chosen, time.perf_counter() - start)
-    names = [str(node.attr.name) for node in call.inputs]
-    return Specialised(compiled, call, names, outputs, template, structure, kept)
+        results = Results(result.content if isinstance(result, Checked) else result, name)
+    return Traced(call, results, checked, time.perf_counter() - start)
 
 
-def _traced(function: Callable[..., Any], call: Call, name: str) -> Any:
+def _run(function: Callable[..., Any], call: Call, name: str) -> Any:
     try:
         return function(*call.positional, **call.keyword)
     except TruthError as error:
@@ -197,21 +194,3 @@ def _traced(function: Callable[..., Any], call: Call, name: str) -> Any:
             f"{where}: {name}() calls itself without end while it is traced: both sides of hl.iif are traced, so a traced "
             "condition cannot end a recursion. Use hl.while_loop or hl.loop, or make the argument that ends it static."
         ) from None
-
-
-def _template(leaf: Any, outputs: list[Node], path: str) -> Any:  # Any: an int, the number of an output, or a _Constant
-    if isinstance(leaf, (Scalar, Array)):
-        node = leaf.node
-        if not node.is_const:
-            outputs.append(node)
-            return len(outputs) - 1
-        value = np.array(node.attr.value, node.dtype.numpy)
-        return _Constant(value if value.shape else value.item())
-    if isinstance(leaf, np.ndarray):
-        return _Constant(leaf.copy())
-    if isinstance(leaf, _CONSTANTS):
-        return _Constant(leaf)
-    raise TraceError(
-        f"{user_line()}: {path} is of type {type(leaf).__name__}, which a jitted function cannot return. "
-        "Return numbers, arrays, text, None, and lists, tuples, dicts or dataclasses of them."
-    )

@@ -23,7 +23,7 @@ def wrap_array(node: Node) -> Any:  # Any: value, vector or tensor
 
 def rewrap(like: Any, node: Node) -> Any:  # Any: a traced value or number; a traced value of its class
     """Return the traced value of a node in the class of `like` if the shapes are equal, else by its axes."""
-    if isinstance(like, Array) and like.shape == node.shape:
+    if isinstance(like, Array) and like.node.shape == node.shape:
         return type(like).of(node)
     return wrap_array(node)
 

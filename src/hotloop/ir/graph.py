@@ -26,10 +26,11 @@ from hotloop._graph import Node as Node  # the rest of the package takes both fr
 from hotloop._graph import apply as apply
 from hotloop.dtypes import COMPUTE, DType, as_dtype, bool_, check_range, float32, float64, int32, int64, promote
 from hotloop.errors import DivisionByZero, RangeError, ShapeError, TypeMismatch
+from hotloop.ir.dim import Shape as Shape
+from hotloop.ir.dim import broadcast_shapes, is_sized
 from hotloop.ir.fold import evaluate
 from hotloop.ir.op import REGISTRY, Op, untyped
 
-Shape = tuple[int, ...]
 Number = bool | int | float
 
 # The structural rows: what a program is made of beside operations. They have neither `c` nor `lower`.
@@ -244,6 +245,13 @@ def input_node(init: np.ndarray[Any, Any], dtype: DType, name: str | None = None
     return intern(INPUT, (), cell, dtype, cell.shape, 0)
 
 
+def symbolic_input(shape: Shape, dtype: DType, name: str | None = None) -> Node:
+    """Return a new input with Dims in its shape: an argument of a function for arrays of any size."""
+    cell = Cell(np.zeros((), dtype.numpy), dtype, name)
+    cell.shape = shape
+    return intern(INPUT, (), cell, dtype, shape, 0)
+
+
 def state_node(init: np.ndarray[Any, Any], dtype: DType, name: str | None = None) -> Node:
     """Return a new state of the shape of `init`; its cell's `next` is set by the frontend."""
     cell = Cell(init, dtype, name)
@@ -258,7 +266,7 @@ def param_node(dtype: DType, shape: Shape) -> Node:
 def structure(op: Op, args: Iterable[Node], attr: Any, dtype: DType, shape: Shape) -> Node:
     """Return a node of a row whose type and shape the caller has worked out (array, control rows)."""
     args = tuple(args)
-    if op.lower is not None and args and all(arg.op is CONST for arg in args):
+    if op.lower is not None and args and all(arg.op is CONST for arg in args) and is_sized(shape):
         values = [arg.attr.value for arg in args]
         keep = all(arg.attr.structural for arg in args)
         folded = op.lower(*[np.asarray(v, a.dtype.numpy) for v, a in zip(values, args, strict=True)], **(attr or {}))
@@ -313,6 +321,8 @@ def apply_general(op: Op, *operands: Node | Number) -> Node:
 
 def _repeated(node: Node, shape: Shape) -> Node:
     """Return a constant in a larger shape: v * 0 is a vector of zeros."""
+    if not is_sized(shape):
+        return structure(REGISTRY["broadcast"], (node,), {"shape": shape}, node.dtype, shape)
     return constant(np.broadcast_to(np.asarray(node.attr.value, node.dtype.numpy), shape), structural=node.attr.structural)
 
 
@@ -355,7 +365,7 @@ def _literal_dtype(number: Any, joint: DType | None) -> DType | None:
 
 def _broadcast_shape(op: Op, args: tuple[Node, ...]) -> Shape:
     try:
-        return np.broadcast_shapes(*[arg.shape for arg in args])
+        return broadcast_shapes(*[arg.shape for arg in args])
     except ValueError:
         shapes = " and ".join(str(arg.shape) for arg in args)
         raise ShapeError(f"{user_line()}: {op} of shapes {shapes}: lengths must be equal or 1.") from None

@@ -16,6 +16,7 @@ import numpy as np
 
 from hotloop.dtypes import DType, bool_, int32, int64, promote
 from hotloop.errors import ShapeError, TypeMismatch
+from hotloop.ir.dim import broadcast_shapes, is_sized
 from hotloop.ir.graph import Node, Shape, apply, constant, convert, structure, user_line
 from hotloop.ir.op import REGISTRY, Op, untyped
 from hotloop.ops import faults
@@ -23,7 +24,9 @@ from hotloop.ops.algebra import call
 
 Array = np.ndarray[Any, Any]
 
-LANES = 32  # partial sums of every reduction, whatever the hardware: 4 registers of 8 float32
+LANES = 32  # partial results of every reduction, whatever the hardware: 4 registers of 8 float32
+BLOCK = 1024  # elements that lanes take one after the other before lanes of blocks are combined
+CHUNK = 32768  # elements that give one partial result, and that one thread takes at a time
 
 
 class Index:
@@ -50,37 +53,55 @@ class Index:
 
 
 def fold_halves(x: Array, combine: Callable[[Array, Array], Array]) -> Any:  # Any: one element, or an array of them
-    """Reduce axis 0 in the one fixed order of hotloop: LANES partial results, then halves.
+    """Reduce axis 0 in the one fixed order of hotloop, whatever the target, its vectors and its threads.
 
-    Element i goes to partial result i mod LANES, in ascending order; then the upper half of the
-    partial results is combined into the lower until one is left. Error of a float sum: below
-    (n / 32 + 5) eps times the sum of magnitudes.
+    Up to BLOCK elements: element i goes to partial result i mod LANES, in ascending order; then the upper
+    half of the partial results is combined into the lower until one is left. Beyond: in each CHUNK the
+    partial results of its blocks are combined in ascending order before they are halved, and what the
+    chunks give is reduced by the same rule. Error of a float sum of n elements: below
+    (min(n / 32, 32) + min(n / 1024, 32) + 5) eps for a chunk, and as much for each further level of
+    chunks, times the sum of magnitudes.
     """
-    count = min(len(x), LANES)
-    partial = x[:count]
-    for start in range(count, len(x), LANES):
-        block = x[start : start + LANES]
-        joined = combine(partial[: len(block)], block)
-        partial = joined if len(block) == count else np.concatenate([joined, partial[len(block) :]])
+    while len(x) > CHUNK:
+        x = np.stack([fold_halves(x[start : start + CHUNK], combine) for start in range(0, len(x), CHUNK)])
+    partial = _lane_by_lane(x[:BLOCK], combine)
+    for start in range(BLOCK, len(x), BLOCK):
+        partial = _onto(partial, _lane_by_lane(x[start : start + BLOCK], combine), combine)
     while len(partial) > 1:
         half = 1 << (len(partial) - 1).bit_length() - 1
-        upper = partial[half:]
-        joined = combine(partial[: len(upper)], upper)
-        partial = np.concatenate([joined, partial[len(upper) : half]])
+        partial = _onto(partial[:half], partial[half:], combine)
     return partial[0]
+
+
+def _lane_by_lane(x: Array, combine: Callable[[Array, Array], Array]) -> Array:
+    partial = x[:LANES]
+    for start in range(LANES, len(x), LANES):
+        partial = _onto(partial, x[start : start + LANES], combine)
+    return partial
+
+
+def _onto(lower: Array, upper: Array, combine: Callable[[Array, Array], Array]) -> Array:
+    """Combine lane by lane; `upper` may have fewer lanes."""
+    joined = combine(lower[: len(upper)], upper)
+    return joined if len(upper) == len(lower) else np.concatenate([joined, lower[len(upper) :]])
 
 
 @lru_cache(maxsize=64)
 def _fold_steps(count: int) -> tuple[int, ...]:
     """Return the order of `fold_halves` over `count` terms in postfix: a term's number, or -1 to combine the last two."""
+    if count > CHUNK:
+        starts = range(0, count, CHUNK)
+        parts = [[step if step < 0 else step + start for step in _fold_steps(min(CHUNK, count - start))] for start in starts]
+        return tuple([inner for step in _fold_steps(len(parts)) for inner in (parts[step] if step >= 0 else (-1,))])
     lanes = min(count, LANES)
     steps: list[int] = []
 
     def lane(place: int, left: int) -> None:  # the partial result in `place` when `left` of them are left
         if left == lanes:
-            steps.append(place)
-            for term in range(place + LANES, count, LANES):
-                steps.extend((term, -1))
+            for block in range(0, count, BLOCK):
+                terms = range(block + place, min(block + BLOCK, count), LANES)
+                steps.extend(step for k, term in enumerate(terms) for step in ((term, -1) if k else (term,)))
+                steps.extend((-1,) if block and terms else ())
             return
         before = min(2 * left, lanes)
         lane(place, before)
@@ -301,6 +322,27 @@ matmul: Op = _row(
     "matmul", _matmul, lambda g, out, x, y: _matmul_gradient(g, x, y), "Matrix product as NumPy's @, sums in the fixed order.",
     faults=lambda out, x, y: _sum_faults(out, product, x, y),
 )
+FOLDS: dict[Op, str] = {sum_: "add", prod: "mul", amin: "minimum", amax: "maximum", any_: "or", all_: "and"}  # by which row they combine
+# What such a row combines with any x to x, to the bit: for floats, for integers. 0.0 + -0.0 is 0.0, so a sum starts at -0.0
+_IDENTITIES: dict[str, tuple[float, Callable[[DType], int]]] = {
+    "add": (-0.0, lambda dtype: 0), "mul": (1.0, lambda dtype: 1), "or": (0.0, lambda dtype: 0), "and": (1.0, lambda dtype: 1),
+    "minimum": (math.inf, lambda dtype: int(np.iinfo(dtype.numpy).max)), "maximum": (-math.inf, lambda dtype: int(np.iinfo(dtype.numpy).min)),
+}  # fmt: skip
+
+# Facts of arrays whose sizes are run-time values (`ir.dim`): elsewhere they are constants
+length: Op = _row(
+    "length", lambda x, axes: np.asarray(math.prod(x.shape[axis] for axis in axes)), lambda g, out, x, axes: (None,),
+    "Number of elements along axes, as int64.", internal=True,
+)
+place: Op = _row(
+    "place", lambda x, axes: _places_along(x.shape, axes), lambda g, out, x, axes: (None,),
+    "Row-major place of each element along axes, as int32.", internal=True,
+)
+
+
+def _places_along(shape: Shape, axes: tuple[int, ...]) -> Array:
+    opened = [size if axis in axes else 1 for axis, size in enumerate(shape)]
+    return np.broadcast_to(np.arange(math.prod(opened), dtype=np.int32).reshape(opened), shape)
 
 
 def _take_simplified(x: Node, index: Index) -> Node | None:
@@ -412,11 +454,17 @@ def _concat_gradient(g: Node, xs: tuple[Node, ...], axis: int) -> tuple[Node, ..
 def _matmul_gradient(g: Node, x: Node, y: Node) -> tuple[Node, Node]:
     rows = x if len(x.shape) > 1 else reshape_to(x, (1, *x.shape))
     columns = y if len(y.shape) > 1 else reshape_to(y, (*y.shape, 1))
-    shape = (*np.broadcast_shapes(rows.shape[:-2], columns.shape[:-2]), rows.shape[-2], columns.shape[-1])
+    shape = (*broadcast_shapes(rows.shape[:-2], columns.shape[:-2]), rows.shape[-2], columns.shape[-1])
     full = reshape_to(g, shape)
     by_rows = sum_to(product(full, swap(columns)), rows.shape)
     by_columns = sum_to(product(swap(rows), full), columns.shape)
     return reshape_to(by_rows, x.shape), reshape_to(by_columns, y.shape)
+
+
+def identity(fold: Op, dtype: DType) -> bool | int | float:
+    """Return what a row of FOLDS combines with any x to x."""
+    of_floats, of_integers = _IDENTITIES[fold.name]
+    return of_floats if dtype.is_float else bool(of_floats) if dtype is bool_ else of_integers(dtype)
 
 
 # --------------------------------------------------------------------------------------- builders
@@ -424,7 +472,26 @@ def _matmul_gradient(g: Node, x: Node, y: Node) -> tuple[Node, Node]:
 
 def broadcast_to(x: Node, shape: Shape) -> Node:
     """Return `x` repeated to `shape`, as np.broadcast_to."""
+    if x.is_const and x.shape and not is_sized(shape):  # of any size: what is repeated is one number
+        x = structure(reshape, (x,), {"shape": ()}, x.dtype, ()) if math.prod(x.shape) == 1 else x
     return structure(broadcast, (x,), {"shape": shape}, x.dtype, shape)
+
+
+def filled(number: float, dtype: DType, shape: Shape, structural: bool | None = None) -> Node:
+    """Return a constant of one number everywhere; of a shape with Dims, that number broadcast."""
+    if is_sized(shape):
+        return constant(np.full(shape, number, dtype.numpy) if shape else number, dtype, structural)
+    return broadcast_to(constant(number, dtype, structural), shape)
+
+
+def length_of(x: Node, axes: tuple[int, ...]) -> Node:
+    """Return the number of elements of `x` along axes, an int64."""
+    return structure(length, (x,), {"axes": axes}, int64, ())
+
+
+def places_of(x: Node, axes: tuple[int, ...]) -> Node:
+    """Return for each element of `x` its row-major place along axes (ascending), an int32."""
+    return structure(place, (x,), {"axes": axes}, int32, x.shape)
 
 
 def reshape_to(x: Node, shape: Shape) -> Node:
@@ -498,10 +565,12 @@ def reduce(op: Op, x: Node, axes: tuple[int, ...]) -> Node:
     """Return a reduction row over `axes` (ascending, not negative); bool sums count as int32."""
     if not axes:
         return x
-    if math.prod(x.shape[axis] for axis in axes) == 0:
+    if any(x.shape[axis] == 0 for axis in axes):
         raise ShapeError(f"{user_line()}: {op} of no elements (shape {x.shape}).")
     wanted: DType = bool_ if op in (any_, all_) else (int32 if x.dtype is bool_ else x.dtype)
     shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+    if not is_sized(x.shape) and all(x.shape[axis] == 1 for axis in axes):
+        return reshape_to(convert(x, wanted), shape)
     return structure(op, (convert(x, wanted),), {"axes": axes}, wanted, shape)
 
 
@@ -512,7 +581,7 @@ def product(x: Node, y: Node) -> Node:
     if not x.shape or not y.shape or x.shape[-1] != y.shape[-2 if len(y.shape) > 1 else 0]:
         raise ShapeError(f"{user_line()}: matrix product of shapes {x.shape} and {y.shape}: inner lengths must be equal.")
     try:
-        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
     except ValueError:
         raise ShapeError(f"{user_line()}: matrix product of shapes {x.shape} and {y.shape}: batches differ.") from None
     shape = (*batch, *x.shape[-2:-1], *(y.shape[-1:] if len(y.shape) > 1 else ()))

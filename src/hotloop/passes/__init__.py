@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from hotloop.ir.graph import Node
 from hotloop.ir.rewrite import walk
+from hotloop.passes.fuse import fuse
 from hotloop.passes.pair import pair
-from hotloop.passes.sweep import sweep
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ def _on_scalars(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
 
 ARRAYS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_arrays),
-    ("sweep", lambda roots, setting: sweep(roots, setting.vector_bytes) if setting.vector_bytes else roots),
+    ("fuse", lambda roots, setting: fuse(roots) if setting.vector_bytes else roots),
 )
 SCALARS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_scalars),

@@ -9,7 +9,6 @@ matrix product of a sum is the sum of reductions. Of the old and the new form th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import is_
 from typing import cast
 
 import numpy as np
@@ -27,7 +26,6 @@ from hotloop.passes.combine import Arithmetic, Unfit
 from hotloop.passes.linear import REDUCTIONS, expand
 from hotloop.passes.price import Prices, cost
 from hotloop.passes.reciprocal import share_reciprocals
-from hotloop.passes.sweep import SWEEP, with_operands
 
 Form = Node | Sum | Product
 
@@ -193,9 +191,6 @@ class Algebra:
         """Rebuild a node that starts no tree."""
         if node.op is LOOP:
             return rebuild_loop(node, _Nodes(self))
-        if node.op is SWEEP:
-            args = [self.node_of(arg) for arg in node.args]
-            return node if all(map(is_, args, node.args)) else with_operands(node, args)
         return self._on(node, [self.node_of(arg) for arg in node.args])
 
     def _on(self, node: Node, args: list[Node]) -> Node:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from hotloop import _graph
 from hotloop.dtypes import DType, float32, float64, int64
 from hotloop.errors import GradientError
@@ -21,7 +19,7 @@ from hotloop.ops.algebra import absorbs, call
 from hotloop.ops.arith import add
 from hotloop.ops.logic import select
 from hotloop.ops.movement import collected, distributed, origins
-from hotloop.ops.shape import broadcast_to, sum_to
+from hotloop.ops.shape import broadcast_to, filled, sum_to
 from hotloop.passes.guard import Guard
 
 LONGEST = 2_000_000  # operations of a loop that reverse mode expands: seconds and a gigabyte beyond
@@ -37,13 +35,13 @@ def derivative_dtype(dtype: DType) -> DType:
 def zeros(like: Node) -> Node:
     """Return the zero derivative of a node: structural, so that it vanishes where it is used."""
     dtype = derivative_dtype(like.dtype)
-    return constant(np.zeros(like.shape, dtype.numpy) if like.shape else 0.0, dtype, structural=True)
+    return filled(0.0, dtype, like.shape, structural=True)
 
 
 def ones(like: Node) -> Node:
     """Return a derivative of 1 for each element of a node."""
     dtype = derivative_dtype(like.dtype)
-    return constant(np.ones(like.shape, dtype.numpy) if like.shape else 1.0, dtype, structural=False)
+    return filled(1.0, dtype, like.shape, structural=False)
 
 
 def gradients(y: Node, wrt: Sequence[Node], seed: Node | None = None) -> list[Node]:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from functools import cache
-from struct import Struct
-from typing import Any
 
 import numpy as np
 
 from hotloop._graph import Numbers, encode
-from hotloop.dtypes import COMPUTE, DType, int32, int64
+from hotloop.dtypes import DType, int32
 from hotloop.image import Symbol
 from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
 from hotloop.ir.loop import dependents
@@ -27,55 +24,17 @@ from hotloop.ir.program import (
     LOOP_BEGIN,
     LOOP_END,
     LOOP_EXIT,
+    RANGE,
     STORE,
     WIDE_NUMBER,
     Program,
     overload_numbers,
-    overloads,
-    wide_name,
 )
-from hotloop.ops.shape import LANES, pack, take
-from hotloop.passes.sweep import SWEEP, Sweep
-
-_FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}  # of struct, little endian
-_PACKED = {dtype: Struct(f"<{_FORMATS[dtype.name]}").pack for dtype in COMPUTE}
-
-
-class _Memory:
-    """The layout of the data: inputs, states, outputs, constants, in that order of arrival."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.symbols: list[Symbol] = []
-        self.constants: dict[tuple[DType, bytes], int] = {}
-
-    def place(self, dtype: DType, shape: tuple[int, ...], init: np.ndarray[Any, Any] | None) -> int:
-        """Reserve room for an array and return its offset."""
-        align = 16 if shape else dtype.size
-        self.data.extend(bytes(-len(self.data) % align))
-        offset = len(self.data)
-        if init is None:
-            self.data.extend(bytes(dtype.size * int(np.prod(shape, dtype=np.int64))))
-        else:
-            self.data.extend(np.ascontiguousarray(init, dtype.numpy).tobytes())
-        return offset
-
-    def symbol(self, name: str, kind: str, dtype: DType, shape: tuple[int, ...], init: np.ndarray[Any, Any] | None) -> Symbol:
-        """Reserve room under a name."""
-        found = Symbol(name, kind, dtype, shape, self.place(dtype, shape, init))
-        self.symbols.append(found)
-        return found
-
-    def constant(self, value: bool | int | float, dtype: DType) -> int:
-        """Return the offset of a pooled constant."""
-        key = dtype, _PACKED[dtype](value)
-        found = self.constants.get(key)
-        if found is None:
-            data = self.data
-            data.extend(bytes(-len(data) % dtype.size))
-            found = self.constants[key] = len(data)
-            data.extend(key[1])
-        return found
+from hotloop.ops.shape import pack, take
+from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result
+from hotloop.passes.memory import Memory
+from hotloop.passes.nest import Nest, copy_array
+from hotloop.passes.wide import numbers
 
 
 def linearize(
@@ -83,13 +42,15 @@ def linearize(
     outputs: Sequence[tuple[Node, tuple[int, ...], list[Node]]],
     nexts: Sequence[tuple[Cell, list[Node]]],
     cells: Sequence[tuple[Node, str]],
+    vector_bytes: int,
 ) -> Program:
     """Turn scalar nodes, in order of id, into a Program.
 
     outputs: (node as the user has it, its shape, its scalar nodes); nexts: (state, scalar nodes of its
-    next value); cells: input and state nodes with their names, in the order of memory.
+    next value); cells: input and state nodes with their names, in the order of memory. In place of the
+    scalars of an array in memory there is one node, the array. vector_bytes: of the target's registers.
     """
-    builder = _Builder()
+    builder = Builder(vector_bytes)
     for node, name in cells:
         builder.add_cell(node, name)
     for node, shape, scalars in outputs:
@@ -99,9 +60,12 @@ def linearize(
     return builder.program()
 
 
-class _Builder:
-    def __init__(self) -> None:
-        self.memory = _Memory()
+class Builder:
+    """A Program while it is written."""
+
+    def __init__(self, vector_bytes: int, memory: Memory | None = None) -> None:
+        self.vector_bytes = vector_bytes
+        self.memory = memory or Memory()
         self.places: dict[int, Symbol] = {}
         self.cell_symbols: dict[Cell, Symbol] = {}
         self.code: array[int] = array("i")
@@ -112,11 +76,12 @@ class _Builder:
         self.home = Numbers()  # node id -> place of an output that is stored as it is computed
         self.stores: dict[int, list[int]] = {}  # node id -> further places
         self.early: list[tuple[Node, int]] = []  # outputs that are in memory already: copied first
+        self.late: list[tuple[Node, int]] = []  # outputs that kernels put in memory elsewhere: copied last
         self.listed: list[Node] = []
         self.owner: dict[int, int] = {}  # node id -> id of the innermost loop it runs in
         self.inside: dict[int, list[Node]] = {}  # loop id -> its nodes in order
-        self.partial: dict[int, int] = {}  # sweep id -> place of its partial sums
-        self.streams: dict[int, int] = {}  # array id -> place of the array that sweeps read
+        self.results: dict[int, dict[int, Node]] = {}  # kernel id -> its results that are used, by number
+        self.arrays: dict[int, int] = {}  # array id -> its place, of arrays that kernels read or write
 
     # -- memory ------------------------------------------------------------------------------
 
@@ -132,6 +97,10 @@ class _Builder:
         if node.op is CONST:
             self.places[node.id] = self.memory.symbol("", "constant", node.dtype, shape, np.asarray(node.attr.value))
             return
+        if len(scalars) == 1 and scalars[0].shape:  # a kernel writes it
+            self.places[node.id] = symbol = self.memory.symbol("", "output", node.dtype, shape, None, written=True)
+            self.places[scalars[0].id] = symbol
+            return
         init = np.array([s.attr.value if s.op is CONST else 0 for s in scalars], node.dtype.numpy).reshape(shape)
         symbol = self.memory.symbol("", "output", node.dtype, shape, init)
         self.places[node.id] = symbol
@@ -140,8 +109,9 @@ class _Builder:
             if scalar.op is CONST:
                 continue
             if _in_memory(scalar):
-                self.early.append((scalar, offset))
-            elif scalar.id in self.home or scalar.op is ITEM:
+                given = scalar.op is take and scalar.args[0].op is RESULT
+                (self.late if given else self.early).append((scalar, offset))
+            elif scalar.id in self.home or scalar.op in (ITEM, RESULT):
                 self.stores.setdefault(scalar.id, []).append(offset)
             else:
                 self.home[scalar.id] = offset
@@ -157,13 +127,16 @@ class _Builder:
 
     def add_nodes(self, nodes: Sequence[Node]) -> None:
         loops = [node for node in nodes if node.op is LOOP]
+        for node in nodes:
+            if node.op is RESULT:
+                self.results.setdefault(node.args[0].id, {})[node.attr] = node
         if loops:
             nodes = self._assign_loops(nodes, loops)
         for scalar, offset in self.early:
-            self.use(scalar)
-            self.code.extend((STORE, -1, self.number[scalar.id], -1, -1, offset))
-            self.listed.append(scalar)
+            self.store(scalar, self.use(scalar), offset)
         self._add(nodes)
+        for scalar, offset in self.late:
+            self.store(scalar, self.use(scalar), offset)
 
     def use(self, node: Node) -> int:
         """Return the value of a node, entering constants and cells on first use."""
@@ -175,12 +148,14 @@ class _Builder:
         return self.new_value(node, node.dtype, place, IN_MEMORY)
 
     def _place(self, node: Node) -> int:
-        """Return where a cell, or an element of a cell or sweep, lies."""
+        """Return where a cell, or an element of an array in memory, lies."""
         if node.op in (INPUT, STATE):
             return self.places[node.id].offset
-        array = node.args[0]
-        base = self.partial[array.id] if array.op is SWEEP else self.places[array.id].offset
-        return base + int(node.attr["index"].flat) * node.dtype.size
+        return self._base(node.args[0]) + int(node.attr["index"].flat) * node.dtype.size
+
+    def _base(self, array: Node) -> int:
+        """Return where an array in memory lies."""
+        return self.places[array.id].offset if array.id in self.places else self.arrays[array.id]
 
     def _add(self, nodes: Sequence[Node]) -> None:
         """Append the instructions of nodes in this order; the loop itself is in C (graph.c)."""
@@ -195,10 +170,12 @@ class _Builder:
     def _add_special(self, node: Node) -> None:
         if node.op is LOOP:
             self._add_loop(node)
-        elif node.op is SWEEP:
-            self._add_sweep(node)
+        elif node.op is KERNEL:
+            self._add_kernel(node)
+        elif node.op is RESULT:
+            self._add_stores_of(node)
         elif node.op is pack:
-            pass  # the sweep that reads it puts it in memory
+            pass  # the kernel that reads it puts it in memory
         elif node.op is ITEM:
             self.number[node.id] = self.number[node.args[0].attr.params[node.attr].id]
             self._add_stores_of(node)
@@ -262,65 +239,83 @@ class _Builder:
         taken.add(result.id)
         return value
 
-    # -- sweeps ------------------------------------------------------------------------------
+    # -- kernels -----------------------------------------------------------------------------
 
-    def _add_sweep(self, node: Node) -> None:
-        """Write a reduction: blocks of LANES elements, as LANES / width accumulators side by side."""
-        made: Sweep = node.attr
-        dtype, width, step = node.dtype, made.width, made.width * node.dtype.size
-        lanes = _Lanes(self, node, [self._stream(arg) for arg in node.args[: len(made.streams)]])
-        whole, groups = made.count // LANES, LANES // width
-        zero = self.use(constant(0, int64))
-        sums = [lanes.term(zero, s * step) for s in range(groups) if (s + 1) * width <= made.count]
-        if whole > 2:
-            sums = self._add_blocks(node, lanes, sums, whole - 1)
-        elif whole == 2:
-            sums = [lanes.add(total, lanes.term(zero, (groups + s) * step)) for s, total in enumerate(sums)]
-        for s in range((made.count % LANES) // width if whole else 0):
-            sums[s] = lanes.add(sums[s], lanes.term(zero, (whole * groups + s) * step))
-        while made.lanes == width and len(sums) > 1:
-            half = len(sums) // 2
-            sums = [lanes.add(sums[s], sums[s + half]) for s in range(half)]
-        self.partial[node.id] = place = self.memory.place(dtype, (made.lanes,), None)
-        for s, total in enumerate(sums):
-            self.emit(node, f"store.{dtype.short}w", None, (total, zero), place + s * step)
+    def _add_kernel(self, node: Node) -> None:
+        """Write a kernel; its scalar results are values, its arrays get places."""
+        kernel: Kernel = node.attr
+        count = len(kernel.streams)
+        results = self.results[node.id]
+        sources = [self._stream(arg) for arg in node.args[:count]]
+        scalars = [self.use(arg) for arg in node.args[count:]]
+        targets = [self._target(results.get(k), result) for k, result in enumerate(kernel.results)]
+        for k, value in enumerate(Nest(self, node, sources, scalars, targets).write()):
+            if value >= 0 and k in results:
+                self.number[results[k].id] = value
 
-    def _add_blocks(self, node: Node, lanes: _Lanes, sums: list[int], trips: int) -> list[int]:
-        block = LANES * node.dtype.size
-        which, first = len(self.loops) // 4, len(self.carries) // 3
-        self.loops.extend((self.memory.place(int32, (), None), trips, first, len(sums) + 1))
-        start = self.use(constant(block, int64))
-        params = [self.new_value(None, int64), *[lanes.new() for _ in sums]]
-        for param, init in zip(params, [start, *sums], strict=True):
-            self.carries.extend((param, init, -1))
-        self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
-        self.listed.append(node)
-        step = LANES // node.attr.width
-        results = [lanes.add(param, lanes.term(params[0], s * block // step)) for s, param in enumerate(params[1:])]
-        following = self.emit(node, "add.i64.i64", self.new_value(None, int64), (params[0], start), 0)
-        for k, result in enumerate([following, *results]):
-            self.carries[3 * (first + k) + 2] = result
-        self.code.extend((LOOP_END, -1, -1, -1, -1, which))
-        self.listed.append(node)
-        return params[1:]
+    def _target(self, result: Node | None, made: Result) -> int:
+        """Return the place of a result of a kernel, -1 for a scalar."""
+        if not made.shape:
+            return -1
+        if result is not None and result.id in self.places:
+            return self.places[result.id].offset
+        place = self.memory.place(made.value.dtype, made.shape, None, written=True)
+        if result is not None:
+            self.arrays[result.id] = place
+        return place
+
+    def new_wide(self, short: str, place: int = -1, flags: int = 0) -> int:
+        """Return a new value that is a vector of lanes."""
+        number = len(self.values) // 3
+        self.values.extend((WIDE_NUMBER[short], place, flags))
+        return number
 
     def emit(self, node: Node, name: str, result: int | None, uses: tuple[int, ...], immediate: int) -> int:
         """Append an instruction by the name of its overload and return its result."""
         value = -1 if result is None else result
-        self.code.extend((_names()[name], value, *uses, *[-1] * (3 - len(uses)), immediate))
+        self.code.extend((numbers()[name], value, *uses, *[-1] * (3 - len(uses)), immediate))
         self.listed.append(node)
         return value
 
-    def _stream(self, array_node: Node) -> int:
-        """Return the place of an array, writing scalars that are not side by side already."""
-        if array_node.id in self.places and array_node.op in (INPUT, STATE):
-            return self.places[array_node.id].offset
-        if array_node.id not in self.streams:
-            if array_node.op is CONST:
-                self.streams[array_node.id] = self.memory.place(array_node.dtype, array_node.shape, array_node.attr.value)
-            else:
-                self.streams[array_node.id] = self._packed(array_node)
-        return self.streams[array_node.id]
+    def store(self, node: Node, value: int, place: int) -> None:
+        """Append the store of a value at a fixed place."""
+        self.code.extend((STORE, -1, value, -1, -1, place))
+        self.listed.append(node)
+
+    def begin_loop(self, node: Node, trips: int, carried: Sequence[tuple[int, int]]) -> int:
+        """Open a loop of fixed trips; carried: (param, init) values. Returns its number, for `end_loop`."""
+        which, first = len(self.loops) // 4, len(self.carries) // 3
+        self.loops.extend((self.memory.place(int32, (), None), trips, first, len(carried)))
+        for param, init in carried:
+            self.carries.extend((param, init, -1))
+        self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
+        self.listed.append(node)
+        return which
+
+    def begin_range(self, node: Node, limit: int, condition: int, carried: Sequence[tuple[int, int]]) -> int:
+        """Open a loop that runs while the first carried value is below `limit`, not at all if `condition` is a false value."""
+        which, first = len(self.loops) // 4, len(self.carries) // 3
+        self.loops.extend((RANGE, limit, first, len(carried)))
+        for param, init in carried:
+            self.carries.extend((param, init, -1))
+        self.code.extend((LOOP_BEGIN, -1, condition, -1, -1, which))
+        self.listed.append(node)
+        return which
+
+    def end_loop(self, node: Node, which: int, results: Sequence[int], limit: int = -1) -> None:
+        """Close a loop; results are the values that are carried on, limit that of a range."""
+        first = self.loops[4 * which + 2]
+        for k, result in enumerate(results):
+            self.carries[3 * (first + k) + 2] = result
+        self.code.extend((LOOP_END, -1, limit, -1, -1, which))
+        self.listed.append(node)
+
+    def _stream(self, array: Node) -> int:
+        """Return the place of an array that a kernel reads, writing scalars that are not side by side already."""
+        if array.id not in self.places and array.id not in self.arrays:
+            constants = array.op is CONST
+            self.arrays[array.id] = self.memory.place(array.dtype, array.shape, array.attr.value) if constants else self._packed(array)
+        return self._base(array)
 
     def _packed(self, node: Node) -> int:
         items, size = node.args, node.dtype.size
@@ -341,8 +336,12 @@ class _Builder:
     def add_stores(self, nexts: Sequence[tuple[Cell, list[Node]]]) -> None:
         """Write states last; values that are old states themselves are taken out before any is written."""
         planned = []
+        copies = []
         for cell, scalars in nexts:
             symbol = self.cell_symbols[cell]
+            if len(scalars) == 1 and scalars[0].shape:
+                copies.append((scalars[0], self._saved(scalars[0]), symbol.offset))
+                continue
             for i, scalar in enumerate(scalars):
                 value = self.use(scalar)
                 if _in_memory(scalar):
@@ -352,8 +351,18 @@ class _Builder:
                     value = copy
                 planned.append((scalar, value, symbol.offset + i * cell.dtype.size))
         for scalar, value, offset in planned:
-            self.code.extend((STORE, -1, value, -1, -1, offset))
-            self.listed.append(scalar)
+            self.store(scalar, value, offset)
+        for array, place, offset in copies:
+            copy_array(self, array, place, offset)
+
+    def _saved(self, array: Node) -> int:
+        """Return the place of an array, or of a copy if it is a state, which may be written before it is read."""
+        place = self._stream(array)
+        if array.op is not STATE:
+            return place
+        saved = self.memory.place(array.dtype, array.shape, None)
+        copy_array(self, array, place, saved)
+        return saved
 
     def program(self) -> Program:
         return Program(
@@ -361,48 +370,6 @@ class _Builder:
         )
 
 
-class _Lanes:
-    """Writes the body of one sweep on vectors of lanes."""
-
-    def __init__(self, builder: _Builder, node: Node, bases: list[int]) -> None:
-        self.builder = builder
-        self.node = node
-        made: Sweep = node.attr
-        self.bases = {param.id: base for param, base in zip(made.streams, bases, strict=True)}
-        self.constants = {arg.id: self._splat(arg) for arg in node.args[len(bases) :]}
-        self.body = [n for n in dependents([made.result], made.streams) if n.id not in self.bases]
-
-    def new(self) -> int:
-        """Return a new vector value."""
-        number = len(self.builder.values) // 3
-        self.builder.values.extend((WIDE_NUMBER[self.node.dtype], -1, 0))
-        return number
-
-    def _splat(self, scalar: Node) -> int:
-        value = self.builder.use(scalar)
-        return self.builder.emit(self.node, f"splat.{scalar.dtype.short}w", self.new(), (value,), 0)
-
-    def term(self, index: int, offset: int) -> int:
-        """Return the body at the elements from `offset` bytes beyond `index`."""
-        short = self.node.dtype.short
-        found = dict(self.constants)
-        for param, base in self.bases.items():
-            found[param] = self.builder.emit(self.node, f"load.{short}w", self.new(), (index,), base + offset)
-        for node in self.body:
-            uses = tuple(found[arg.id] for arg in node.args)
-            found[node.id] = self.builder.emit(self.node, wide_name(node.op, node.dtype), self.new(), uses, 0)
-        return found[self.node.attr.result.id]
-
-    def add(self, x: int, y: int) -> int:
-        """Return the lane-wise sum."""
-        return self.builder.emit(self.node, wide_name(REGISTRY["add"], self.node.dtype), self.new(), (x, y), 0)
-
-
 def _in_memory(node: Node) -> bool:
-    """Whether a scalar node is a place in memory: a cell, or an element of one or of a sweep."""
-    return node.op in (INPUT, STATE) or (bool(node.args) and node.op is take and node.args[0].op in (INPUT, STATE, SWEEP))
-
-
-@cache
-def _names() -> dict[str, int]:
-    return overloads()
+    """Whether a scalar node is a place in memory: a cell, or an element of an array in memory."""
+    return node.op in (INPUT, STATE) or (node.op is take and node.args[0].op in (INPUT, STATE, RESULT))

@@ -10,7 +10,6 @@ from hotloop.ir.loop import rebuild
 from hotloop.ir.op import Op
 from hotloop.ir.rewrite import rewrite, walk
 from hotloop.ops.elementary import cos, high, low, sin, sincos
-from hotloop.passes.sweep import SWEEP, with_operands
 
 
 def pair(outputs: Sequence[Node]) -> list[Node]:
@@ -27,6 +26,6 @@ def pair(outputs: Sequence[Node]) -> list[Node]:
     def visit(node: Node, args: Sequence[Node]) -> Node:
         if node.op in halves and node.args[0].id in shared:
             return apply(halves[node.op], apply(sincos, args[0]))
-        return with_operands(node, args) if node.op is SWEEP else rebuild(node, args)
+        return rebuild(node, args)
 
     return rewrite(outputs, visit)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import is_
 
 from hotloop.ir.graph import CONST, Node
 from hotloop.ir.rewrite import Scopes, rebuild, rewrite, walk
 from hotloop.ops.algebra import call
 from hotloop.ops.arith import div
 from hotloop.passes.price import DIVISION, Prices
-from hotloop.passes.sweep import SWEEP, with_operands
 
 
 def share_reciprocals(outputs: Sequence[Node]) -> list[Node]:
@@ -22,8 +20,6 @@ def share_reciprocals(outputs: Sequence[Node]) -> list[Node]:
     def visit(node: Node, args: Sequence[Node]) -> Node:
         if node.op is div and node.args[1] in shared and args[1].op is not CONST:
             return call("mul", args[0], call("div", 1.0, args[1]))
-        if node.op is SWEEP:
-            return node if all(map(is_, args, node.args)) else with_operands(node, args)
         return rebuild(node, args)
 
     return rewrite(outputs, visit)

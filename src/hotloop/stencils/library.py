@@ -11,9 +11,10 @@ from hotloop.stencils.format import Library, load
 DATA = os.path.join(os.path.dirname(__file__), "data")
 
 
-def available() -> list[str]:
+@cache
+def available() -> tuple[str, ...]:
     """Return the names of the targets whose stencils are installed."""
-    return sorted(name.removesuffix(".stencils") for name in os.listdir(DATA) if name.endswith(".stencils"))
+    return tuple(sorted(name.removesuffix(".stencils") for name in os.listdir(DATA) if name.endswith(".stencils")))
 
 
 @cache

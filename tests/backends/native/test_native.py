@@ -22,7 +22,7 @@ SPECIAL = {
     int64: [0, 1, -1, 3, -7, 63, 64, 65, 2**31, 2**63 - 1, -(2**63)],
     bool_: [False, True],
 }
-ROWS = [op for op in REGISTRY.values() if op.c is not None]
+ROWS = [op for op in REGISTRY.values() if op.c is not None and not op.internal]
 OVERLOADS = [(op, types) for op in ROWS for types, _ in op.types.overloads]
 
 

@@ -10,7 +10,7 @@
 enum { NEVER = INT32_MAX, VECTOR = 1, INTEGER = 2, MAX_REGISTERS = 32 };
 enum { OP_LOOP = -1, OP_END = -2, OP_EXIT = -3, OP_STORE = -4, OP_COPY = -5 }; /* program.py */
 enum { DISPLACEMENT, RELATIVE, IMMEDIATE, TARGET };                           /* stencils/format.py */
-enum { IN_MEMORY = 1, OUTPUT = 2 };                                            /* flags of a value */
+enum { IN_MEMORY = 1, OUTPUT = 2, UNALIGNED = 4 };                             /* flags of a value */
 
 typedef struct {
     int32_t dst_class, dst_fixed, sources, cls[3], fixed[3], tied, memory, early, clobbers[2], variant, fields, field[4],
@@ -34,6 +34,8 @@ typedef struct {
 typedef struct {
     int32_t dtype, home, flags;
 } ValueInfo;
+/* counter: its place in memory, and trips how often; WHILE: until an exit; RANGE: while the first carried
+ * value, an int64, is below the value numbered `trips`, and not at all if the loop's operand is false. */
 typedef struct {
     int32_t counter, trips, carry, carries;
 } LoopInfo;
@@ -54,7 +56,7 @@ typedef struct {
     const Item *items;
     const Overload *overloads;
     const int32_t *classes; /* 16 vector, then 16 integer registers: group of each */
-    const int32_t *basics;  /* load x7, store x7, move v, move i, move wide, set, repeat, unless, jump, leave, return, enter item */
+    const int32_t *basics;  /* load x11, store x11, move v, move i, move wide, set, repeat, below, unless, jump, leave, return, enter item */
     const uint8_t *code;
     Py_ssize_t item_count;
     int32_t count[3];       /* allocatable registers of each class */
@@ -62,8 +64,9 @@ typedef struct {
     int32_t kept;           /* mask of integer registers that belong to the caller of a program */
 } Library;
 
-enum { LOAD = 0, STORE = 7, MOVE = 14, SET = 17, REPEAT, UNLESS, JUMP, LEAVE, RETURN, ENTER };
-enum { WIDE = 5 }; /* dtypes from here on are vectors of lanes; below, bool int32 int64 float32 float64 */
+enum { DTYPES = 11, WIDE = 5 }; /* from WIDE on dtypes are vectors of lanes; below, bool int32 int64 float32 float64 */
+enum { LOAD = 0, STORE = DTYPES, MOVE = 2 * DTYPES, SET = MOVE + 3, REPEAT, BELOW, UNLESS, JUMP, LEAVE, RETURN, ENTER };
+enum { WHILE = -1, RANGE = -2 }; /* counters of loops without one: see LoopInfo */
 
 typedef struct {
     int32_t reg;      /* where the value is, or -1 */
@@ -79,7 +82,7 @@ typedef struct {
 } Fixup;
 
 typedef struct {
-    int32_t begin, end, calls; /* positions; whether a helper is called inside */
+    int32_t begin, end, calls, nests; /* positions; whether a helper is called, and another loop is, inside */
     int32_t head;              /* code offset of the first instruction */
     int32_t through, throughs; /* values from outside that are used inside, with their next use after */
     int32_t exit_fixups;       /* list through `exits` */

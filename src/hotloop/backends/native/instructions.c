@@ -14,6 +14,18 @@ static int dies(const State *s, int32_t at, int k, int32_t value) {
     return s->next[at][k] == NEVER && v->reg >= 0 && !(s->pinned[class_of(s, value)] >> v->reg & 1);
 }
 
+/* Whether the result is what a loop variable becomes that is read here for the last time: it may take its register. */
+static int becomes(const State *s, int32_t at, int k) {
+    const Instruction *in = &s->code[at];
+    if (in->dst < 0 || s->value[in->dst].param_of < 0 || !s->depth) return 0;
+    int32_t loop = s->stack[s->depth - 1], carry = s->value[in->dst].param_of;
+    const LoopInfo *info = &s->loop_info[loop];
+    int own = carry >= info->carry && carry < info->carry + info->carries;
+    int32_t reg = s->value[in->use[k]].reg;
+    int pinned = reg >= 0 && (s->pinned[class_of(s, in->use[k])] >> reg & 1);
+    return own && pinned && s->carries[carry].param == in->use[k] && s->next[at][k] >= s->loops[loop].end;
+}
+
 void put_operation(State *s, int32_t at) {
     const Instruction *in = &s->code[at];
     const Overload *overload = &s->lib->overloads[in->op];
@@ -29,6 +41,7 @@ void put_operation(State *s, int32_t at) {
     }
     int32_t number = overload->registers, last = in->use[order[count - 1]];
     int from_memory = overload->memory >= 0 && s->value[last].reg < 0 && s->value[last].in_memory &&
+                      !(s->info[last].flags & UNALIGNED) &&
                       !(soon(s, at, order[count - 1]) && has_free(s, class_of(s, last))) &&
                       !(count == 2 && in->use[order[0]] == last);
     if (from_memory) {
@@ -50,7 +63,7 @@ void put_operation(State *s, int32_t at) {
     int cls = class_of(s, in->dst);
     if (tied) {
         int32_t x = in->use[first], target;
-        if (dies(s, at, first, x) && !(stencil->early && in->use[0] == in->use[1])) {
+        if ((dies(s, at, first, x) || becomes(s, at, first)) && !(stencil->early && in->use[0] == in->use[1])) {
             target = s->value[x].reg;
             for (int k = 1; k < count; k++) registers[k + 1] = s->value[in->use[order[k]]].reg;
         } else {
@@ -76,7 +89,8 @@ void put_operation(State *s, int32_t at) {
         retire(s, at);
         keep = 0; /* operands that live on are still contents; those that died may be overwritten */
         for (int k = 0; k < count; k++)
-            if (s->next[at][order[k]] != NEVER && class_of(s, in->use[order[k]]) == cls) keep |= bit(registers[k + 1]);
+            if (s->next[at][order[k]] != NEVER && class_of(s, in->use[order[k]]) == cls && !becomes(s, at, order[k]))
+                keep |= bit(registers[k + 1]);
         registers[0] = place_result(s, in->dst, at, keep);
         put(s, number, registers, displacement, in->immediate);
     }

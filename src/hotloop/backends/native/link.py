@@ -14,10 +14,11 @@ from hotloop.stencils.format import Library
 from hotloop.stencils.library import library
 
 _SHORTS = ("b", "i32", "i64", "f32", "f64")
-_LOADS = [*[f"load.{short}" for short in _SHORTS], "fill.w", "fill.w"]
-_STORES = [*[f"store.{short}" for short in _SHORTS], "spill.w", "spill.w"]
-_BASICS = [*_LOADS, *_STORES, "move.v", "move.i", "move.w", "set", "repeat", "unless", "jump", "leave", "return"]
+_LOADS = [*[f"load.{short}" for short in _SHORTS], *["fill.w"] * 6]  # of each dtype that a value may have
+_STORES = [*[f"store.{short}" for short in _SHORTS], *["spill.w"] * 6]
+_BASICS = [*_LOADS, *_STORES, "move.v", "move.i", "move.w", "set", "repeat", "below", "unless", "jump", "leave", "return"]
 
+ROOM = 64  # bytes behind all arrays, which vectors may read beyond an end
 # what the entry pushes and the deepest helper uses: far below this on every target
 STACK = 512
 
@@ -47,7 +48,7 @@ def link(program: Program, target: str) -> Image:
     code, entry, data_size, (stencils, stores, loads, moves), executed = _emit.assemble(
         _tables(target), program.code, program.values, program.loops, program.carries, len(program.data)
     )
-    data = bytes(program.data) + bytes(max(data_size, 16) - len(program.data))
+    data = bytes(program.data) + bytes(max(data_size, 16) + ROOM - len(program.data))
     facts = {"stencils": stencils, "stores": stores, "loads": loads, "moves": moves}
     return Image(
         target=target, code=code, data=data, entry=entry, symbols=tuple(program.symbols), stack=STACK,

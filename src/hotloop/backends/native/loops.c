@@ -1,9 +1,18 @@
 /* Loops: pinning values around them, so that the back edge needs no repair. */
 #include "emit.h"
 
+/* Registers that one instruction may need; kernels, which are RANGE loops, have no select of integers. */
+static int reserve_of(const LoopInfo *info, int cls) { return cls == VECTOR ? 6 : info->counter == RANGE ? 3 : 4; }
+
+/* Registers that values from outside leave free: the inner loops of kernels pin two of their own. */
+static int left_free(const LoopInfo *info, const Loop *loop, int cls) {
+    return cls == VECTOR ? 8 : reserve_of(info, cls) + (info->counter == RANGE && loop->nests ? 2 : 0);
+}
+
 /* A register that stays with `value` until the loop ends, or -1 where too few would be left. */
-static int32_t pin(State *s, int32_t value, int calls) {
-    int cls = class_of(s, value), reserve = cls == VECTOR ? 6 : 4; /* what one instruction may need */
+static int32_t pin(State *s, int32_t value, int calls, int reserve) {
+    int cls = class_of(s, value);
+    if (calls && s->info[value].dtype >= WIDE) return -1; /* helpers keep no upper halves */
     uint32_t all = (1u << s->lib->count[cls]) - 1, usable = all & ~s->pinned[cls];
     if (__builtin_popcount(usable) <= reserve) return -1;
     uint32_t allowed = calls ? usable & (uint32_t)s->lib->saved[cls] : usable;
@@ -14,6 +23,35 @@ static int32_t pin(State *s, int32_t value, int calls) {
     return reg;
 }
 
+/* The register of a value that is only read, at a border of a loop: only pins hold something there. */
+static int32_t readable(State *s, int32_t value, int32_t other) {
+    int cls = class_of(s, value);
+    int32_t reg = s->value[value].reg;
+    if (reg >= 0 && (s->pinned[cls] >> reg & 1)) return reg;
+    reg = __builtin_ctz(~(s->pinned[cls] | bit(other)));
+    put_load(s, value, reg);
+    return reg;
+}
+
+static void leave_unless(State *s, Loop *loop, int32_t reg) {
+    int64_t hole = put(s, s->lib->overloads[s->lib->basics[UNLESS]].registers, (int32_t[4]){0, reg, 0, 0}, 0, 0);
+    PUSH(s->exits, (Exit){(int32_t)hole, loop->exit_fixups});
+    loop->exit_fixups = (int32_t)s->exits.count - 1;
+}
+
+/* Constant vectors, and others from outside, that the innermost loop would read from memory at each trip. */
+static void pin_vectors(State *s, const Loop *loop) {
+    for (int32_t t = loop->through; t < loop->through + loop->throughs; t++) {
+        int32_t value = s->through.items[t].value;
+        if (s->info[value].dtype < WIDE || s->value[value].reg >= 0 || !s->value[value].in_memory) continue;
+        if (s->lib->count[VECTOR] - __builtin_popcount(s->pinned[VECTOR]) <= 8) return;
+        int32_t reg = __builtin_ctz(~s->pinned[VECTOR]);
+        put_load(s, value, reg);
+        set_register(s, value, reg);
+        s->pinned[VECTOR] |= 1u << reg;
+    }
+}
+
 void begin_loop(State *s, int32_t at) {
     int32_t number = s->code[at].immediate;
     const LoopInfo *info = &s->loop_info[number];
@@ -22,7 +60,7 @@ void begin_loop(State *s, int32_t at) {
     loop->weight = s->weight;
     for (int32_t c = info->carry; c < info->carry + info->carries; c++) {
         int32_t param = s->carries[c].param, init = s->carries[c].init;
-        int32_t reg = pin(s, param, loop->calls);
+        int32_t reg = pin(s, param, loop->calls, reserve_of(info, class_of(s, param)));
         if (reg >= 0) {
             if (s->value[init].reg >= 0) put_move(s, init, reg, s->value[init].reg);
             else put_load(s, init, reg);
@@ -48,10 +86,10 @@ void begin_loop(State *s, int32_t at) {
         int32_t value = s->through.items[t].value, reg = s->value[value].reg;
         int cls = class_of(s, value);
         if (reg < 0 || (s->pinned[cls] >> reg & 1)) continue;
-        if (loop->calls && !(s->lib->saved[cls] >> reg & 1)) continue;
+        if (loop->calls && (!(s->lib->saved[cls] >> reg & 1) || s->info[value].dtype >= WIDE)) continue;
         int free = s->lib->count[cls] - __builtin_popcount(s->pinned[cls]);
         int saved = __builtin_popcount((uint32_t)s->lib->saved[cls] & ~s->pinned[cls]);
-        if (free > (cls == VECTOR ? 8 : 4) && (!loop->calls || saved > 2)) s->pinned[cls] |= 1u << reg;
+        if (free > left_free(info, loop, cls) && (!loop->calls || saved > 2)) s->pinned[cls] |= 1u << reg;
     }
     for (int cls = VECTOR; cls <= INTEGER; cls++)
         for (int32_t r = 0; r < s->lib->count[cls]; r++) {
@@ -60,22 +98,21 @@ void begin_loop(State *s, int32_t at) {
             if (s->value[value].next != NEVER) ensure_memory(s, value);
             set_register(s, value, -1);
         }
+    if (!loop->calls && !loop->nests) pin_vectors(s, loop);
+    loop->exit_fixups = -1;
+    if (info->counter == RANGE && s->code[at].use[0] >= 0) leave_unless(s, loop, readable(s, s->code[at].use[0], -1));
     if (info->counter >= 0)
         put(s, s->lib->overloads[s->lib->basics[SET]].registers, (int32_t[4]){0}, info->counter, info->trips);
     loop->head = (int32_t)s->out.count;
-    loop->exit_fixups = -1;
     s->stack[s->depth++] = number;
     if (s->weight >= 0) s->weight = info->counter >= 0 ? s->weight * info->trips : -1;
     s->unbounded |= s->weight < 0;
+    retire(s, at);
 }
 
 void exit_loop(State *s, int32_t at) {
-    int32_t condition = s->code[at].use[0];
-    Loop *loop = &s->loops[s->code[at].immediate];
-    int32_t reg = in_register(s, condition, s->code[at].use, 3, at);
-    int64_t hole = put(s, s->lib->overloads[s->lib->basics[UNLESS]].registers, (int32_t[4]){0, reg, 0, 0}, 0, 0);
-    PUSH(s->exits, (Exit){(int32_t)hole, loop->exit_fixups});
-    loop->exit_fixups = (int32_t)s->exits.count - 1;
+    int32_t reg = in_register(s, s->code[at].use[0], s->code[at].use, 3, at);
+    leave_unless(s, &s->loops[s->code[at].immediate], reg);
     retire(s, at);
 }
 
@@ -103,8 +140,13 @@ void end_loop(State *s, int32_t at) {
     const LoopInfo *info = &s->loop_info[number];
     Loop *loop = &s->loops[number];
     close_carries(s, info);
-    int back = info->counter >= 0 ? REPEAT : JUMP;
-    int64_t hole = put(s, s->lib->overloads[s->lib->basics[back]].registers, (int32_t[4]){0}, info->counter, 0);
+    int back = info->counter >= 0 ? REPEAT : info->counter == RANGE ? BELOW : JUMP;
+    int32_t compared[4] = {0};
+    if (back == BELOW) {
+        compared[1] = readable(s, s->carries[info->carry].param, -1);
+        compared[2] = readable(s, info->trips, compared[1]);
+    }
+    int64_t hole = put(s, s->lib->overloads[s->lib->basics[back]].registers, compared, info->counter, 0);
     write32(s, hole, loop->head - hole - 4);
     for (int32_t e = loop->exit_fixups; e >= 0; e = s->exits.items[e].next)
         write32(s, s->exits.items[e].position, s->out.count - s->exits.items[e].position - 4);

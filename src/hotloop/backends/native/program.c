@@ -10,6 +10,7 @@ static int find_loops(State *s) {
         const Instruction *in = &s->code[i];
         if (in->op == OP_LOOP) {
             if (depth == 64) break;
+            for (int32_t d = 0; d < depth; d++) s->loops[stack[d]].nests = 1;
             s->loops[in->immediate].begin = i;
             stack[depth++] = in->immediate;
             const LoopInfo *info = &s->loop_info[in->immediate];
@@ -29,7 +30,7 @@ static int find_loops(State *s) {
         Loop *loop = &s->loops[l];
         for (int32_t v = 0; v <= s->values; v++) seen[v] = 0;
         loop->through = (int32_t)s->through.count;
-        for (int32_t i = loop->begin + 1; i < loop->end; i++) {
+        for (int32_t i = loop->begin + 1; i <= loop->end; i++) { /* the end reads the limit of a range */
             const Instruction *in = &s->code[i];
             int32_t uses[3] = {in->use[0], in->use[1], in->use[2]};
             for (int k = 0; k < 3; k++)

@@ -1,0 +1,254 @@
+"""Pass `fuse`: operations on arrays become kernels, loops that compute as much as they can in one pass.
+
+Element-wise operations and whole reductions of one shape that do not wait for each other share a
+kernel: producers and consumers, several outputs, several reductions. A value that several kernels need
+is computed again where that is cheaper than to write and to read it. What remains, and arrays that are
+too small to be worth a loop, is left to `unroll`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from hotloop import _graph
+from hotloop.ir.graph import PARAM, Node, Shape
+from hotloop.ir.loop import rebuild
+from hotloop.ir.op import REGISTRY, Op
+from hotloop.ir.rewrite import walk
+from hotloop.ops.shape import FOLDS, broadcast, matmul, reshape, take, transpose
+from hotloop.passes.body import BodyWriter, Space
+from hotloop.passes.kernel import row_major, size, view
+from hotloop.passes.price import Prices
+from hotloop.passes.wide import foldable, form_of
+
+SHORTEST = 24  # places; below, straight scalar code is faster (benchmarks/dot.py)
+CHEAP = 3  # additions; a value that costs more is written for other kernels, not computed again
+LONGEST_FOLD = 256  # terms of a reduction along columns, which are written out
+SPARSE = 0.25  # share of non-zeros of a structural constant up to which scalar code is faster
+
+_MOVEMENTS = (broadcast, transpose, reshape, take)
+_Key = tuple[Shape, int, object]  # shape, level, and what keeps a reduction apart: its axes, or its node
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """What will be one kernel: the space it iterates, and the nodes that it gives, from users to operands."""
+
+    space: Space
+    nodes: list[Node] = field(default_factory=list)
+
+
+def fuse(outputs: Sequence[Node], sizes_known: bool = True) -> list[Node]:
+    """Return `outputs` with kernels in place of the arrays they compute.
+
+    sizes_known: shapes are numbers, and kernels are loops inside of a program; else lengths may be Dims,
+    and kernels are functions over arrays of any size.
+    """
+    nodes = walk(outputs)
+    if not any(node.shape for node in nodes):
+        return list(outputs)
+    return _Fuser(nodes, outputs, sizes_known).fused()
+
+
+class _Fuser:
+    def __init__(self, nodes: list[Node], outputs: Sequence[Node], sizes_known: bool) -> None:
+        self.nodes = nodes
+        self.outputs = outputs
+        self.sizes_known = sizes_known
+        self.prices = Prices()
+        self.maps: set[int] = set()  # element-wise nodes
+        self.folds: dict[int, Op] = {}  # reductions: by which row
+        self.level: dict[int, int] = {}  # of kernels: how many others come before
+        self.ready: dict[int, int] = {}  # level from which on a node can be read
+        self.cost: dict[int, int] = {}  # price of an element-wise node and of what is fused into it
+        self.flat: set[int] = set()  # element-wise nodes that read only arrays of their own order
+        self.written: set[int] = set()  # element-wise nodes that become arrays in memory
+        self.wanted: dict[int, set[_Key]] = {}  # element-wise node -> kernels that compute it
+        self.groups: dict[_Key, _Group] = {}
+        self.fresh: dict[int, Node] = {}
+
+    def fused(self) -> list[Node]:
+        """Return the outputs on kernels."""
+        bound: set[int] = set()
+        for node in self.nodes:
+            if node.op is PARAM or any(arg.id in bound for arg in node.args):
+                bound.add(node.id)  # in the body of a loop: left to scalar code
+            self._classify(node, node.id in bound)
+        if not self.maps and not self.folds:
+            return list(self.outputs)
+        for output in self.outputs:
+            self._need(output)
+        for node in reversed(self.nodes):
+            self._plan(node)
+        return self._build()
+
+    # -- what can be in kernels ----------------------------------------------------------------
+
+    def _classify(self, node: Node, bound: bool) -> None:
+        if not bound and self._is_map(node):
+            self.maps.add(node.id)
+            self._set_level(node, node.shape)
+            below = sum(self.cost.get(arg.id, 0) for arg in node.args if arg.shape == node.shape)
+            self.cost[node.id] = self.prices.unit(node.op) + below
+            if all(self._is_flat(arg, node.shape) for arg in node.args):
+                self.flat.add(node.id)
+            return
+        fold = None if bound else self._fold_of(node)
+        if fold is None:
+            self.ready[node.id] = max([self.ready[arg.id] for arg in node.args], default=0)
+            return
+        self.folds[node.id] = fold
+        apart = {arg.id for arg in node.args if self._is_apart(arg, node)}
+        self._set_level(node, None if node.op is matmul and node.shape else node.args[0].shape, apart)
+
+    def _is_apart(self, arg: Node, fold: Node) -> bool:
+        """Whether a reduction cannot compute its operand itself: lanes along rows need elements without gaps."""
+        if not self.sizes_known or arg.id not in self.maps or arg.id in self.flat or fold.op is matmul:
+            return False
+        return bool(fold.attr["axes"][-1] == len(arg.shape) - 1)
+
+    def _set_level(self, node: Node, shape: Shape | None, apart: Collection[int] = ()) -> None:
+        """Say how many kernels come before; operands of `shape` that are not `apart` are computed in the same one."""
+        inside = {arg.id for arg in node.args if arg.id in self.maps and arg.shape == shape and arg.id not in apart}
+        levels = [self.level[arg.id] if arg.id in inside else self.ready[arg.id] for arg in node.args]
+        self.level[node.id] = max(levels)
+        self.ready[node.id] = max(levels) + 1
+
+    def _is_map(self, node: Node) -> bool:
+        if not node.shape or not node.op.types.overloads or form_of(node) is None:
+            return False
+        return not self.sizes_known or (size(node.shape) >= SHORTEST and not any(map(_mostly_zeros, node.args)))
+
+    def _fold_of(self, node: Node) -> Op | None:
+        """Return the row that a reduction repeats, if a kernel can do it."""
+        if node.op is matmul:
+            return self._fold_of_product(node)
+        name = FOLDS.get(node.op)
+        if name is None or not foldable(name, node.dtype):
+            return None
+        if not self.sizes_known:
+            return REGISTRY[name]
+        shape, axes = node.args[0].shape, node.attr["axes"]
+        along_rows = axes == tuple(range(len(shape) - len(axes), len(shape)))
+        along_columns = len(shape) - 1 not in axes and shape[-1] >= 4 and size([shape[axis] for axis in axes]) <= LONGEST_FOLD
+        return REGISTRY[name] if size(shape) >= SHORTEST and (along_rows or along_columns) else None
+
+    def _fold_of_product(self, node: Node) -> Op | None:
+        x, y = node.args
+        if not foldable("add", node.dtype):
+            return None
+        if not self.sizes_known:
+            return None if node.shape else REGISTRY["add"]  # others are NumPy's
+        work = size(node.shape) * x.shape[-1]
+        if work < SHORTEST or any(map(_mostly_zeros, node.args)):
+            return None
+        if len(y.shape) > 1 or (x.is_const and node.shape):
+            return REGISTRY["add"] if x.shape[-1] <= LONGEST_FOLD and node.shape[-1] >= 3 else None
+        return REGISTRY["add"] if x.shape[-1] >= 8 else None
+
+    def _is_flat(self, arg: Node, shape: Shape) -> bool:
+        if not arg.shape:
+            return True
+        if arg.id in self.maps:
+            return arg.shape == shape and arg.id in self.flat
+        if not self.sizes_known:
+            return True
+        found = view(arg, shape)
+        return not found.base.shape or found.steps == row_major(shape)
+
+    # -- who computes what ---------------------------------------------------------------------
+
+    def _need(self, node: Node) -> None:
+        """Have a node in memory, or as a scalar: an operand of what is no kernel."""
+        while node.op in _MOVEMENTS and node.id not in self.maps:
+            node = node.args[0]
+        if node.id in self.maps:
+            self.written.add(node.id)
+
+    def _plan(self, node: Node) -> None:
+        if node.id in self.maps:
+            self._plan_map(node)
+        elif node.id in self.folds:
+            self._plan_fold(node)
+        else:
+            for arg in node.args:
+                self._need(arg)
+
+    def _plan_map(self, node: Node) -> None:
+        # whole reductions need flat companions: all dimensions are one
+        own: _Key = (node.shape, self.level[node.id], None if node.id in self.flat or not self.sizes_known else "gaps")
+        keys = self.wanted.get(node.id, set())
+        if len(keys) > 1 and self.cost[node.id] > CHEAP:
+            self.written.add(node.id)
+        if node.id in self.written:
+            keys = {own}
+            self._group(own, Space(node.shape, tuple(range(len(node.shape))), len(node.shape))).nodes.append(node)
+        self.wanted[node.id] = keys
+        for arg in node.args:
+            self._want(arg, node.shape, keys)
+
+    def _plan_fold(self, node: Node) -> None:
+        level, shape = self.level[node.id], node.args[0].shape
+        if node.op is matmul and node.shape:
+            for arg in node.args:
+                self._need(arg)
+            self._group((shape, level, node.id), Space.of_product(node)).nodes.append(node)
+            return
+        axes = tuple(range(len(shape))) if node.op is matmul else node.attr["axes"]
+        kept = tuple([axis for axis in range(len(shape)) if axis not in axes])
+        key: _Key = (shape, level, axes if kept else None)
+        space = Space(shape, (*kept, *axes), len(kept) if kept else len(shape))
+        group = self._group(key, space)
+        group.nodes.append(node)
+        for arg in node.args:
+            if self._is_apart(arg, node):
+                self.written.add(arg.id)
+            self._want(arg, shape, {key})
+
+    def _want(self, arg: Node, shape: Shape, keys: set[_Key]) -> None:
+        if arg.id in self.maps and arg.shape == shape:
+            self.wanted.setdefault(arg.id, set()).update(keys)
+        else:
+            self._need(arg)
+
+    def _group(self, key: _Key, space: Space) -> _Group:
+        return self.groups.setdefault(key, _Group(space))
+
+    # -- the new graph -------------------------------------------------------------------------
+
+    def _build(self) -> list[Node]:
+        """Make all nodes anew in order of levels: first what is read, then the kernels that read it."""
+        inside = self.maps | set(self.folds)
+        rest = sorted([node for node in self.nodes if node.id not in inside], key=lambda node: (self.ready[node.id], node.id))
+        place = 0
+        try:
+            for key in sorted(self.groups, key=lambda key: (key[1], self.groups[key].nodes[-1].id)):
+                while place < len(rest) and self.ready[rest[place].id] <= key[1]:
+                    self._rebuild(rest[place])
+                    place += 1
+                self._build_group(key)
+            for node in rest[place:]:
+                self._rebuild(node)
+        finally:
+            _graph.set_origin(None)
+        return [self.fresh.get(output.id, output) for output in self.outputs]
+
+    def _rebuild(self, node: Node) -> None:
+        if any(arg.id in self.fresh for arg in node.args):
+            _graph.set_origin(node)
+            self.fresh[node.id] = rebuild(node, [self.fresh.get(arg.id, arg) for arg in node.args])
+
+    def _build_group(self, key: _Key) -> None:
+        group = self.groups[key]
+        writer = BodyWriter(group.space, self.sizes_known, lambda node: key in self.wanted.get(node.id, ()))
+        for node in reversed(group.nodes):
+            writer.add(node, self.folds.get(node.id))
+        self.fresh.update(writer.results(self.fresh))
+
+
+def _mostly_zeros(node: Node) -> bool:
+    """Whether a node is a constant whose zeros are structural, and most of it: scalar code leaves them out."""
+    if not (node.is_const and node.shape and node.attr.structural):
+        return False
+    return bool((node.attr.value != 0).mean() <= SPARSE)

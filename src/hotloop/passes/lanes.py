@@ -1,0 +1,217 @@
+"""`Lanes`: writes the body of a kernel on vectors of lanes, a slice of elements at a time.
+
+A slice is as many elements as one vector register has lanes of 4 bytes, or of 8 where the body has
+nothing narrower. A value of the body at a slice is one register, or two where its lanes are wider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from hotloop.dtypes import DType, bool_
+from hotloop.ir.graph import CONST, PARAM, Node
+from hotloop.ir.loop import dependents
+from hotloop.ir.op import Op
+from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER, wide_name
+from hotloop.ir.rewrite import walk
+from hotloop.ops.shape import identity
+from hotloop.passes.kernel import Kernel
+from hotloop.passes.wide import MASKS, form_of, numbers, wide_short
+
+if TYPE_CHECKING:
+    from hotloop.passes.linearize import Builder
+
+
+class Wide(NamedTuple):
+    """A value at the elements of a slice: bytes of a lane, and the registers one after the other."""
+
+    lane: int
+    parts: tuple[int, ...]
+
+
+class _Step(NamedTuple):
+    """One operation of the body, looked up: it is written at every slice.
+
+    overloads: one, or for a result with wider lanes those of the lower and the upper half. joins: two
+    operands' lanes make one result's. masks: whether an operand is a bool a lane.
+    """
+
+    id: int
+    args: tuple[int, ...]
+    overloads: tuple[int, ...]
+    dtype: int
+    lane: int
+    joins: bool
+    masks: tuple[bool, ...]
+
+
+Read = Callable[[int], Wide]  # stream number -> its elements at the slice
+_PADDING = ((-1, -1, -1), (-1, -1), (-1,), ())
+
+
+class Lanes:
+    """Writes the body of one kernel."""
+
+    def __init__(self, builder: Builder, node: Node, vector_bytes: int) -> None:
+        self.builder = builder
+        self.node = node
+        self.kernel: Kernel = node.attr
+        self.vector_bytes = vector_bytes
+        self.values = [result.value for result in self.kernel.results]
+        nodes = walk(self.values)
+        params = [stream.param for stream in self.kernel.streams]
+        sizes = [n.dtype.size for n in (*nodes, *params) if n.dtype is not bool_]
+        self.narrowest = min(sizes, default=4)
+        self.slice = vector_bytes // self.narrowest  # elements
+        self.number = {param.id: k for k, param in enumerate(params)}
+        body = [n for n in dependents(self.values, params) if n.op is not PARAM]
+        inside = {n.id for n in body} | set(self.number)
+        self.outside = [n for n in nodes if n.id not in inside]  # the same at every element
+        self.fixed: dict[int, Wide] = {}
+        self.lane_of = {n.id: self.narrowest if n.dtype is bool_ else n.dtype.size for n in (*params, *self.outside)}
+        self.steps = [self._step(n) for n in body]
+        self.operations = sum(len(self.parts_of(n.dtype)) for n in (*body, *params)) + len(self.values)
+
+    def parts_of(self, dtype: DType) -> range:
+        """Return the registers of a value of a type, by number."""
+        size = self.narrowest if dtype is bool_ else dtype.size
+        return range(self.slice * size // self.vector_bytes)
+
+    def _step(self, node: Node) -> _Step:
+        form = form_of(node)
+        assert form is not None, f"no wide stencil for {node}"
+        args = tuple([arg.id for arg in node.args])
+        lane = form.size or self.lane_of[args[0]]
+        self.lane_of[node.id] = lane
+        names = form.names
+        if len(names) == 1 and not form.joins:
+            names = (wide_name(node.op, [wide_short(arg.dtype, lane) for arg in node.args]),)
+        overloads = tuple([numbers()[name] for name in names])
+        dtype = WIDE_NUMBER[wide_short(node.dtype, lane)]
+        return _Step(node.id, args, overloads, dtype, lane, form.joins, tuple([arg.dtype is bool_ for arg in node.args]))
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def emit(self, name: str, short: str, uses: tuple[int, ...], immediate: int = 0) -> int:
+        """Append an instruction with a wide result, of the type called `short`."""
+        return self.put(numbers()[name], WIDE_NUMBER[short], uses, immediate)
+
+    def put(self, overload: int, dtype: int, uses: tuple[int, ...], immediate: int = 0) -> int:
+        """Append an instruction by the number of its overload and that of its result's type."""
+        builder = self.builder
+        value = len(builder.values) // 3
+        builder.values.extend((dtype, -1, 0))
+        builder.code.extend((overload, value, *uses, *_PADDING[len(uses)], immediate))
+        builder.listed.append(self.node)
+        return value
+
+    def constant(self, value: bool | float, dtype: DType) -> Wide:
+        """Return a number at every lane: vectors in memory."""
+        lane = self.narrowest if dtype is bool_ else dtype.size
+        element = np.array(-1 if value else 0, f"i{lane}") if dtype is bool_ else np.array(value, dtype.numpy)
+        place = self.builder.memory.vector(element.tobytes() * (self.vector_bytes // lane))
+        found = self.builder.new_wide(wide_short(dtype, lane), place, IN_MEMORY)
+        return Wide(lane, (found,) * len(self.parts_of(dtype)))
+
+    def splat(self, scalar: int, dtype: DType) -> Wide:
+        """Return a scalar value at every lane."""
+        lane = self.narrowest if dtype is bool_ else dtype.size
+        short = wide_short(dtype, lane)
+        return Wide(lane, (self.emit(f"splat.{short}", short, (scalar,)),) * len(self.parts_of(dtype)))
+
+    def prepare(self, scalars: Mapping[int, int]) -> None:
+        """Write what does not depend on streams, once: scalars are the values of scalar params by id."""
+        for node in self.outside:
+            if node.op is PARAM:
+                self.fixed[node.id] = self.splat(scalars[node.id], node.dtype)
+            elif node.op is CONST:
+                self.fixed[node.id] = self.constant(node.attr.value, node.dtype)
+            else:
+                self._write(self._step(node), self.fixed)
+
+    def results(self, read: Read) -> list[Wide]:
+        """Write the body at one slice; return the values of the results."""
+        found = dict(self.fixed)
+        for step in self.steps:
+            for arg in step.args:
+                if arg not in found:
+                    found[arg] = read(self.number[arg])
+            self._write(step, found)
+        return [found[value.id] if value.id in found else read(self.number[value.id]) for value in self.values]
+
+    # -- operations --------------------------------------------------------------------------------
+
+    def _write(self, step: _Step, found: dict[int, Wide]) -> None:
+        operands = [found[arg] for arg in step.args]
+        if step.joins:
+            columns = zip(operands[0].parts[::2], operands[0].parts[1::2], strict=True)
+        elif len(step.overloads) == 2:
+            parts = tuple([self.put(overload, step.dtype, (part,)) for part in operands[0].parts for overload in step.overloads])
+            found[step.id] = Wide(step.lane, parts)
+            return
+        else:
+            if True in step.masks:
+                operands = [self.with_lanes(x, step.lane) if mask else x for x, mask in zip(operands, step.masks, strict=True)]
+            columns = zip(*[operand.parts for operand in operands], strict=True)
+        overload, dtype = step.overloads[0], step.dtype
+        found[step.id] = Wide(step.lane, tuple([self.put(overload, dtype, column) for column in columns]))
+
+    def _each(self, op: Op, types: Sequence[DType], short: str, lane: int, operands: Sequence[Wide]) -> Wide:
+        name = wide_name(op, [wide_short(dtype, lane) for dtype in types])
+        columns = zip(*[operand.parts for operand in operands], strict=True)
+        return Wide(lane, tuple([self.emit(name, short, column) for column in columns]))
+
+    def with_lanes(self, mask: Wide, lane: int) -> Wide:
+        """Return a mask with lanes of another width."""
+        if mask.lane == lane:
+            return mask
+        if lane > mask.lane:
+            parts = [self.emit(f"widen_{half}.b32w", MASKS[8], (part,)) for part in mask.parts for half in ("low", "high")]
+        else:
+            pairs = zip(mask.parts[::2], mask.parts[1::2], strict=True)
+            parts = [self.emit("narrow.b64w.b64w", MASKS[4], pair) for pair in pairs]
+        return Wide(lane, tuple(parts))
+
+    def combine(self, op: Op, dtype: DType, x: Wide, y: Wide) -> Wide:
+        """Return a binary row lane by lane."""
+        y = self.with_lanes(y, x.lane) if dtype is bool_ else y
+        return self._each(op, (dtype, dtype), wide_short(dtype, x.lane), x.lane, (x, y))
+
+    # -- reductions --------------------------------------------------------------------------------
+
+    def identity(self, op: Op, dtype: DType) -> Wide:
+        """Return what changes nothing when it is combined, at every lane."""
+        return self.constant(identity(op, dtype), dtype)
+
+    def only_first(self, value: Wide, count: int, op: Op, dtype: DType) -> Wide:
+        """Return `value` with its lanes from `count` on replaced by the identity of `op`."""
+        mask = (np.arange(self.slice) < count).astype(f"i{value.lane}") * -1
+        bits = mask.tobytes()
+        places = [self.builder.memory.vector(bits[start : start + self.vector_bytes]) for start in range(0, len(bits), self.vector_bytes)]
+        masks = Wide(value.lane, tuple([self.builder.new_wide(MASKS[value.lane], place, IN_MEMORY) for place in places]))
+        return self.choose(masks, value, op, dtype)
+
+    def choose(self, mask: Wide, value: Wide, op: Op, dtype: DType) -> Wide:
+        """Return `value` where the mask holds, else the identity of `op`."""
+        short = wide_short(dtype, value.lane)
+        other = self.with_lanes(self.identity(op, dtype), value.lane) if dtype is bool_ else self.identity(op, dtype)
+        name = f"select.{MASKS[value.lane]}.{short}.{short}"
+        mask = self.with_lanes(mask, value.lane)
+        return Wide(value.lane, tuple([self.emit(name, short, uses) for uses in zip(mask.parts, value.parts, other.parts, strict=True)]))
+
+    def halve(self, slices: Sequence[Wide], op: Op, dtype: DType) -> int:
+        """Combine upper into lower halves until one scalar is left, and return its value."""
+        slices = list(slices)
+        while len(slices) > 1:
+            half = 1 << (len(slices) - 1).bit_length() - 1
+            upper = slices[half:]
+            slices = [self.combine(op, dtype, slices[k], upper[k]) if k < len(upper) else slices[k] for k in range(half)]
+        lane, parts = slices[0]
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = self.combine(op, dtype, Wide(lane, parts[:half]), Wide(lane, parts[half:])).parts
+        name = f"fold_{op.name}.{wide_short(dtype, lane)}"
+        return self.builder.emit(self.node, name, self.builder.new_value(None, dtype), parts, 0)

@@ -1,0 +1,430 @@
+"""`Nest`: the loops around the body of a kernel in a program of static shapes.
+
+Dimensions that all arrays walk as one become one. Short loops are written out. Elements beyond the
+last full vector are computed too: arrays that kernels write have room behind them, and rows are
+written in ascending order, so that what spills into the next row is overwritten by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotloop.dtypes import DType, bool_, int64
+from hotloop.ir.graph import Node, constant, param_node, structure
+from hotloop.ir.op import Op
+from hotloop.ir.program import IN_MEMORY, UNALIGNED
+from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
+from hotloop.passes.kernel import KERNEL, Kernel, Result, Stream, row_major, size
+from hotloop.passes.lanes import Lanes, Wide
+from hotloop.passes.wide import wide_short
+
+if TYPE_CHECKING:
+    from hotloop.passes.linearize import Builder
+
+WRITTEN_OUT = 400  # instructions up to which loops are written out
+Steps = tuple[int, ...]  # what one step along a dimension adds to the place in each array
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where an iteration is: the place in each array is index[its steps] (a value, if loops run) + moved."""
+
+    index: tuple[int | None, ...]
+    moved: tuple[int, ...]
+
+    def step(self, steps: Steps, count: int = 1) -> At:
+        """Return the place `count` static steps further."""
+        return At(self.index, tuple([place + count * step for place, step in zip(self.moved, steps, strict=True)]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """An array in memory: its place in bytes, its type, and how it steps along the lanes."""
+
+    place: int
+    node: Node
+    lane_step: int
+
+
+class Nest:
+    """Writes one kernel as instructions of a program."""
+
+    def __init__(self, builder: Builder, node: Node, sources: Sequence[int], scalars: Sequence[int], targets: Sequence[int]) -> None:
+        """sources: places of the arrays read; scalars: values; targets: places of the results, -1 for scalars."""
+        self.builder = builder
+        self.node = node
+        self.kernel: Kernel = node.attr
+        self.lanes = Lanes(builder, node, builder.vector_bytes)
+        self.lanes.prepare({param.id: value for param, value in zip(self.kernel.scalars, scalars, strict=True)})
+        kernel, lane = self.kernel, self.kernel.lane
+        own = row_major(kernel.shape[: kernel.kept]) if kernel.kept else row_major(kernel.shape)
+        own = (*own, *[0] * (len(kernel.shape) - len(own)))
+        self.out = len(kernel.streams)
+        self.arrays = [
+            _Array(place + stream.offset * stream.param.dtype.size, stream.param, stream.steps[lane])
+            for place, stream in zip(sources, kernel.streams, strict=True)
+        ]
+        self.results = [_Array(place, result.value, own[lane]) for place, result in zip(targets, kernel.results, strict=True)]
+        self.steps: list[Steps] = [
+            (*[stream.steps[d] for stream in kernel.streams], own[d], 0) for d in range(len(kernel.shape))
+        ]  # of each array read, of all results together, and of partial results
+
+    def write(self) -> list[int]:
+        """Write the kernel; return the values of results that are scalars, -1 for others."""
+        kernel = self.kernel
+        start = At((None,) * len(self.steps[0]), (0,) * len(self.steps[0]))
+        folded = any(result.fold for result in kernel.results)
+        if not folded:
+            self._map(start)
+        elif kernel.kept == 0:
+            return self._fold_all(start)
+        elif kernel.lane < kernel.kept:
+            self._fold_columns(start)
+        else:
+            self._fold_rows(start)
+        return [-1] * len(kernel.results)
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def read(self, at: At) -> Callable[[int], Wide]:
+        """Return what reads an array, by number, at one slice."""
+        return lambda k: self._load(self.arrays[k], at.index[k], at.moved[k])
+
+    def _load(self, array: _Array, index: int | None, moved: int) -> Wide:
+        dtype = array.node.dtype
+        lane = self.lanes.narrowest if dtype is bool_ else dtype.size
+        short, place = wide_short(dtype, lane), array.place + moved * dtype.size
+        parts = self.lanes.parts_of(dtype)
+        if array.lane_step == 0:
+            return Wide(lane, (self._spread(short, dtype.size, index, place, array.node),) * len(parts))
+        per_part = self.builder.vector_bytes // lane * dtype.size
+        return Wide(lane, tuple([self._vector(short, dtype is bool_, index, place + part * per_part) for part in parts]))
+
+    def _vector(self, short: str, by_bytes: bool, index: int | None, place: int) -> int:
+        if index is None and not by_bytes:
+            flags = IN_MEMORY | (UNALIGNED if place % self.builder.vector_bytes else 0)
+            return self.builder.new_wide(short, place, flags)
+        return self.lanes.emit(f"load.{short}", short, (self.known(index),), place)
+
+    def _spread(self, short: str, itemsize: int, index: int | None, place: int, node: Node) -> int:
+        if index is None:
+            return self.lanes.emit(f"splat.{short}", short, (self.builder.new_value(None, node.dtype, place, IN_MEMORY),))
+        return self.lanes.emit(f"repeat.{short}", short, (index,), place)
+
+    def known(self, index: int | None) -> int:
+        """Return the value of an index, 0 where no loop runs."""
+        return self.builder.use(constant(0, int64)) if index is None else index
+
+    def store(self, number: int, value: Wide, at: At) -> None:
+        """Write one slice of a result that is an array."""
+        array = self.results[number]
+        dtype = array.node.dtype
+        short = wide_short(dtype, value.lane)
+        per_part = self.builder.vector_bytes // value.lane * dtype.size
+        index, place = at.index[self.out], array.place + at.moved[self.out] * dtype.size
+        for k, part in enumerate(value.parts):
+            if index is None and dtype is not bool_:
+                self.builder.store(self.node, part, place + k * per_part)
+            else:
+                self.builder.emit(self.node, f"store.{short}", None, (part, self.known(index)), place + k * per_part)
+
+    def _store_scalar(self, number: int, value: int, at: At) -> None:
+        array = self.results[number]
+        place, index = array.place + at.moved[self.out] * array.node.dtype.size, at.index[self.out]
+        if index is None:
+            self.builder.store(self.node, value, place)
+        else:
+            self.builder.emit(self.node, f"put.{array.node.dtype.short}", None, (value, index), place)
+
+    # -- loops -------------------------------------------------------------------------------------
+
+    def loop(
+        self, count: int, steps: Steps, at: At, inside: Callable[[At, Sequence[Wide]], Sequence[Wide]],
+        carried: Sequence[Wide] = (), shorts: Sequence[str] = (),
+    ) -> list[Wide]:  # fmt: skip
+        """Write a loop; `inside` gets where it is and what is carried, and returns what is carried on."""
+        groups: dict[tuple[int, int | None], list[int]] = {}
+        for k, step in enumerate(steps):
+            if step:
+                groups.setdefault((step, at.index[k]), []).append(k)
+        inits = [self.known(index) for _, index in groups]
+        flat = [(short, part) for short, wide in zip(shorts, carried, strict=True) for part in wide.parts]
+        params = [self.builder.new_value(None, int64) for _ in inits] + [self.builder.new_wide(short) for short, _ in flat]
+        loop = self.builder.begin_loop(self.node, count, list(zip(params, [*inits, *[part for _, part in flat]], strict=True)))
+        index = list(at.index)
+        for param, members in zip(params, groups.values(), strict=False):
+            for k in members:
+                index[k] = param
+        rest = iter(params[len(inits) :])
+        wides = [Wide(wide.lane, tuple([next(rest) for _ in wide.parts])) for wide in carried]
+        given = inside(At(tuple(index), at.moved), wides)
+        following = [
+            self.builder.emit(self.node, "add.i64.i64", self.builder.new_value(None, int64), (param, self.builder.use(constant(step, int64))), 0)
+            for param, (step, _) in zip(params, groups, strict=False)
+        ]
+        self.builder.end_loop(self.node, loop, [*following, *[part for wide in given for part in wide.parts]])
+        return wides
+
+    def _each(self, dims: Sequence[tuple[int, Steps]], at: At, cost: int, inside: Callable[[At], None]) -> None:
+        """Run through dimensions, outermost first; the inner ones are written out while that is short."""
+        if not dims:
+            inside(at)
+            return
+        (count, steps), rest = dims[0], dims[1:]
+        written = count * cost
+        for length, _ in rest:
+            written *= length
+        if count == 1 or written <= WRITTEN_OUT:
+            for k in range(count):
+                self._each(rest, at.step(steps, k), cost, inside)
+            return
+
+        def body(here: At, _: Sequence[Wide]) -> Sequence[Wide]:
+            self._each(rest, here, cost, inside)
+            return ()
+
+        self.loop(count, steps, at, body)
+
+    def _dims(self, first: int, last: int) -> list[tuple[int, Steps]]:
+        """Return dimensions first ... last - 1; neighbours that every array walks as one are one."""
+        found: list[tuple[int, Steps]] = []
+        for d in range(first, last):
+            length, steps = self.kernel.shape[d], self.steps[d]
+            if length == 1 and d != self.kernel.lane:
+                continue
+            if found and found[-1][1] == tuple([length * step for step in steps]):
+                found[-1] = found[-1][0] * length, steps
+            else:
+                found.append((length, steps))
+        return found
+
+    # -- schedules ---------------------------------------------------------------------------------
+
+    def _map(self, at: At) -> None:
+        *dims, (count, steps) = self._dims(0, len(self.kernel.shape))
+        width = self.lanes.slice
+        slices = -(-count // width)
+        cost = self.lanes.operations
+
+        def vectors(here: At) -> None:
+            for number, value in enumerate(self.lanes.results(self.read(here))):
+                self.store(number, value, here)
+
+        def row(here: At) -> None:
+            together = max(1, min(4, 64 // cost))
+            blocks = slices // together if slices * cost > WRITTEN_OUT else 0
+            if blocks:
+                many = tuple([step * width * together for step in steps])
+
+                def block(inner: At, _: Sequence[Wide]) -> Sequence[Wide]:
+                    for k in range(together):
+                        vectors(inner.step(steps, k * width))
+                    return ()
+
+                self.loop(blocks, many, here, block)
+            for k in range(blocks * together, slices):
+                vectors(here.step(steps, k * width))
+
+        self._each(dims, at, slices * cost if slices * cost <= WRITTEN_OUT else WRITTEN_OUT, row)
+
+    def _fold_all(self, at: At) -> list[int]:
+        """Reduce everything to scalars, and write what the kernel gives as arrays on the way."""
+        ((count, steps),) = self._dims(0, len(self.kernel.shape))
+        values = iter(_Line(self, steps).total(count, at))
+        return [next(values) if result.fold else -1 for result in self.kernel.results]
+
+    def _fold_rows(self, at: At) -> None:
+        """Reduce along the lanes, once for each place of the kept dimensions."""
+        kernel = self.kernel
+        ((count, steps),) = self._dims(kernel.kept, len(kernel.shape))
+        line = _Line(self, steps)
+
+        def row(here: At) -> None:
+            for number, value in enumerate(line.total(count, here)):
+                self._store_scalar(number, value, here)
+
+        cost = self.lanes.operations * min(-(-count // self.lanes.slice), 64)
+        self._each(self._dims(0, kernel.kept), at, cost, row)
+
+    def _fold_columns(self, at: At) -> None:
+        """Reduce in each lane: the terms of a place are written out, in the order of `fold_terms`."""
+        kernel, width = self.kernel, self.lanes.slice
+        places = [at.moved]
+        for d in range(kernel.kept, len(kernel.shape)):
+            places = [At(at.index, p).step(self.steps[d], k).moved for p in places for k in range(kernel.shape[d])]
+        lane_dim = kernel.lane
+        count, steps = kernel.shape[lane_dim], self.steps[lane_dim]
+
+        def vectors(here: At) -> None:
+            for number, result in enumerate(kernel.results):
+                self.store(number, self._column(result, number, here, places), here)
+
+        slices = -(-count // width)
+        many = tuple([step * width for step in steps])
+        dims = [*self._dims(0, lane_dim), (slices, many)]
+        self._each(dims, at, self.lanes.operations * len(places), vectors)
+
+    def _column(self, result: Result, number: int, here: At, places: Sequence[tuple[int, ...]]) -> Wide:
+        fold, dtype = result.fold, result.value.dtype
+        assert fold is not None
+
+        def term(k: int) -> Wide:
+            there = At(here.index, tuple([a + b for a, b in zip(here.moved, places[k], strict=True)]))
+            return self.lanes.results(self.read(there))[number]
+
+        found: Wide = fold_terms(len(places), term, lambda x, y: self.lanes.combine(fold, dtype, x, y))
+        return found
+
+
+def copy_array(builder: Builder, array: Node, source: int, target: int) -> None:
+    """Copy an array from one place to another, and not a byte beyond."""
+    dtype, count = array.dtype, size(array.shape)
+    per_vector = builder.vector_bytes // dtype.size
+    vectors = 0 if dtype is bool_ else count // per_vector
+    if vectors * per_vector:
+        param = param_node(dtype, ())
+        kernel = Kernel((vectors * per_vector,), 1, 0, (Stream(param, (1,), 0),), (), (Result(param, None, (vectors * per_vector,)),))
+        Nest(builder, structure(KERNEL, [], kernel, dtype, ()), [source], [], [target]).write()
+    for i in range(vectors * per_vector, count):
+        value = builder.new_value(None, dtype, source + i * dtype.size, IN_MEMORY)
+        builder.store(array, value, target + i * dtype.size)
+
+
+class _Line:
+    """Writes reductions of elements side by side, in the order of `ops.shape.fold_halves`."""
+
+    def __init__(self, nest: Nest, steps: Steps) -> None:
+        self.nest = nest
+        self.lanes = nest.lanes
+        self.steps = steps
+        self.groups = LANES // self.lanes.slice
+        self.folds = [(result.fold, result.value.dtype) for result in nest.kernel.results if result.fold is not None]
+
+    def total(self, count: int, at: At) -> list[int]:
+        """Return the reduced scalars of `count` elements from `at` on."""
+        return self._halved(self._chunk(count, at)) if count <= CHUNK else self._chunks(count, at)
+
+    def _chunks(self, count: int, at: At) -> list[int]:
+        """Reduce chunk by chunk into arrays of partial results, and those by the same rule."""
+        builder, node = self.nest.builder, self.nest.node
+        whole, rest = divmod(count, CHUNK)
+        places = [builder.memory.place(dtype, (whole + 1 + LANES,), None) for _, dtype in self.folds]
+
+        def chunk(here: At, length: int) -> None:
+            for place, (_, dtype), value in zip(places, self.folds, self._halved(self._chunk(length, here)), strict=True):
+                offset = place + here.moved[-1] * dtype.size
+                builder.emit(node, f"put.{dtype.short}", None, (value, self.nest.known(here.index[-1])), offset)
+
+        def body(here: At, _: Sequence[Wide]) -> Sequence[Wide]:
+            chunk(here, CHUNK)
+            return ()
+
+        steps = (*[step * CHUNK for step in self.steps[:-1]], 1)
+        self.nest.loop(whole, steps, at, body)
+        if rest:
+            chunk(at.step(steps, whole), rest)
+        partials = whole + (rest > 0)
+        return [self._of_partials(place, partials, fold, dtype) for place, (fold, dtype) in zip(places, self.folds, strict=True)]
+
+    def _of_partials(self, place: int, count: int, fold: Op, dtype: DType) -> int:
+        """Reduce partial results that lie side by side."""
+        param = param_node(dtype, ())
+        kernel = Kernel((count,), 0, 0, (Stream(param, (1,), 0),), (), (Result(param, fold, ()),))
+        node = structure(KERNEL, [], kernel, dtype, ())
+        return Nest(self.nest.builder, node, [place], [], [-1]).write()[0]
+
+    def _chunk(self, count: int, at: At) -> list[list[Wide]]:
+        """Return for each reduction its lanes over at most CHUNK elements, as slices."""
+        if count <= BLOCK:
+            return self._block(count, at)
+        whole, rest = divmod(count, BLOCK)
+        room = [[self._room(fold, dtype) for _ in range(self.groups)] for fold, dtype in self.folds]
+
+        def block(here: At, length: int) -> None:
+            for (fold, dtype), places, slices in zip(self.folds, room, self._block(length, here), strict=True):
+                for place, value in zip(places, slices, strict=False):
+                    self._keep(place, self.lanes.combine(fold, dtype, self._kept(place, value.lane, dtype), value))
+
+        def body(here: At, _: Sequence[Wide]) -> Sequence[Wide]:
+            block(here, BLOCK)
+            return ()
+
+        steps = tuple([step * BLOCK for step in self.steps])
+        self.nest.loop(whole, steps, at, body)
+        if rest:
+            block(at.step(steps, whole), rest)
+        lanes = [self.lanes.narrowest if dtype is bool_ else dtype.size for _, dtype in self.folds]
+        return [
+            [self._kept(place, lane, dtype) for place in places]
+            for places, lane, (_, dtype) in zip(room, lanes, self.folds, strict=True)
+        ]
+
+    def _room(self, fold: Op, dtype: DType) -> list[int]:
+        """Return places in memory for one slice, filled with what changes nothing."""
+        value = self.lanes.identity(fold, dtype)
+        places = [self.nest.builder.memory.room(self.nest.builder.vector_bytes) for _ in value.parts]
+        self._keep(places, value)
+        return places
+
+    def _keep(self, places: Sequence[int], value: Wide) -> None:
+        for place, part in zip(places, value.parts, strict=True):
+            self.nest.builder.store(self.nest.node, part, place)
+
+    def _kept(self, places: Sequence[int], lane: int, dtype: DType) -> Wide:
+        return Wide(lane, tuple([self.nest.builder.new_wide(wide_short(dtype, lane), place, IN_MEMORY) for place in places]))
+
+    def _block(self, count: int, at: At) -> list[list[Wide]]:
+        """Return the lanes over at most BLOCK elements: a slice each, fewer than a vector where there are fewer elements."""
+        whole, rest = divmod(count, LANES)
+        width = self.lanes.slice
+        first = LANES if whole else rest
+        sums = [self._terms(at.step(self.steps, s * width), first - s * width) for s in range(-(-first // width))]
+        if whole > 1:
+            sums = self._add_blocks(sums, whole - 1, at.step(self.steps, LANES))
+        if whole and rest:
+            for s in range(-(-rest // width)):
+                terms = self._terms(at.step(self.steps, whole * LANES + s * width), rest - s * width)
+                sums[s] = self._joined(sums[s], terms)
+        return [list(column) for column in zip(*sums, strict=True)]
+
+    def _add_blocks(self, sums: list[list[Wide]], trips: int, at: At) -> list[list[Wide]]:
+        def blocks(here: At, sums: list[list[Wide]]) -> list[list[Wide]]:
+            width = self.lanes.slice
+            return [self._joined(total, self._terms(here.step(self.steps, s * width), width)) for s, total in enumerate(sums)]
+
+        steps = tuple([step * LANES for step in self.steps])
+        if trips * self.groups * self.lanes.operations <= WRITTEN_OUT:
+            for trip in range(trips):
+                sums = blocks(at.step(steps, trip), sums)
+            return sums
+
+        def body(here: At, carried: Sequence[Wide]) -> Sequence[Wide]:
+            return [value for values in blocks(here, self._grouped(carried)) for value in values]
+
+        flat = [value for values in sums for value in values]
+        shorts = [wide_short(dtype, value.lane) for values in sums for value, (_, dtype) in zip(values, self.folds, strict=True)]
+        return self._grouped(self.nest.loop(trips, steps, at, body, flat, shorts))
+
+    def _grouped(self, flat: Sequence[Wide]) -> list[list[Wide]]:
+        count = len(self.folds)
+        return [list(flat[start : start + count]) for start in range(0, len(flat), count)]
+
+    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide]) -> list[Wide]:
+        return [self.lanes.combine(fold, dtype, x, y) for (fold, dtype), x, y in zip(self.folds, sums, terms, strict=True)]
+
+    def _terms(self, at: At, left: int) -> list[Wide]:
+        """Return what is reduced at one slice, of which `left` elements count; arrays are written on the way."""
+        found = []
+        for number, (value, result) in enumerate(zip(self.lanes.results(self.nest.read(at)), self.nest.kernel.results, strict=True)):
+            if result.fold is None:
+                self.nest.store(number, value, at)
+                continue
+            dtype = result.value.dtype
+            value = self.lanes.with_lanes(value, self.lanes.narrowest) if dtype is bool_ else value
+            found.append(value if left >= self.lanes.slice else self.lanes.only_first(value, left, result.fold, dtype))
+        return found
+
+    def _halved(self, lanes: Sequence[list[Wide]]) -> list[int]:
+        return [self.lanes.halve(slices, fold, dtype) for slices, (fold, dtype) in zip(lanes, self.folds, strict=True)]

@@ -1,0 +1,224 @@
+"""Arrays as loops over lanes: the bits of the reference for every length, width and type, and no more work than needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hotloop as hl
+from hotloop.compiler import Options, compile_graph, resolve_arch
+from hotloop.ir.graph import Node
+from hotloop.ir.rewrite import walk
+from hotloop.passes.fuse import fuse
+from hotloop.passes.kernel import KERNEL
+from hotloop.stencils.library import available
+
+SIZES = [23, 24, 25, 31, 32, 33, 40, 63, 64, 65, 97, 257, 600, 1003]
+LONG = [1024, 1025, 2047, 2048, 5000, 32768, 32769, 70_001]
+LIBRARIES = [name for name in available() if name.startswith("x86")]
+SPECIAL = {
+    "float32": [np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-45, -1e-40, 3.4e38, 1.0, -2.5],
+    "float64": [np.nan, np.inf, -np.inf, -0.0, 0.0, 5e-324, -1e-310, 1.7e308, 1.0, -2.5],
+    "int32": [0, 1, -1, 2**31 - 1, -(2**31), 7],
+    "int64": [0, 1, -1, 2**63 - 1, -(2**63), 7],
+}
+
+
+def assert_native_is_reference(nodes: list[Node], arch: str) -> None:
+    native, reference = compile_graph(nodes, Options(arch=arch)), compile_graph(nodes, Options(arch="reference"))
+    for _ in range(2):
+        native.run()
+        reference.run()
+        for node in nodes:
+            got, want = native.view(native.symbol(node)), reference.view(reference.symbol(node))
+            same = np.array_equal(got, want, equal_nan=got.dtype.kind == "f")
+            signs = got.dtype.kind != "f" or np.array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(want[~np.isnan(want)]))
+            assert same and signs, (node, got, want)
+
+
+def sample(size: int, dtype: str, special: bool = True) -> np.ndarray:
+    chance = np.random.default_rng(size)
+    if dtype == "bool":
+        return chance.random(size) < 0.5
+    if dtype.startswith("int"):
+        found = chance.integers(-1000, 1000, size).astype(dtype)
+    else:
+        found = chance.normal(size=size).astype(dtype)
+    if special:
+        places = chance.integers(0, size, min(size, 12))
+        found[places] = chance.choice(np.array(SPECIAL[dtype], dtype), len(places))
+    return found
+
+
+def arrays(size: int, dtype: str, count: int = 2) -> list[Any]:
+    return [hl.vector.input(np.roll(sample(size, dtype), k)) for k in range(count)]
+
+
+PROGRAMS: dict[str, Callable[[Any, Any], list[Any]]] = {
+    "sums": lambda x, y: [hl.sum(x), x @ y, (x * 0.3 + y / 3.0) @ (x - 1.0), hl.sum(hl.sqrt(hl.abs(x)) * -y)],
+    "maps": lambda x, y: [2.0 * x + 3.0 * y, hl.sqrt(x * x + y * y), hl.where(x > y, x * 2.0, y - x)],
+    "extrema": lambda x, y: [hl.minimum(x, y), hl.maximum(x, y) - x, x.min(), x.max(), y.prod()],
+    "masks": lambda x, y: [(x > 0.0) & ~(y <= x), (x == y) | (y != y), (x > 0.0).any(), (x > y).all()],
+    "elementary": lambda x, y: [hl.sin(x) * 2.0 + hl.exp(-y * y), hl.atan2(x, y), hl.tanh(x), hl.log(hl.abs(x) + 1.0)],
+    "conversions": lambda x, y: [x.astype("float64") * y.astype("float64"), x.astype("int32") + 1, y.astype("int64") * 3, (x > 0.0).astype("float32")],
+    "rounding": lambda x, y: [hl.floor(x), hl.ceil(y), hl.round(x * 3.0), hl.trunc(y), x // 0.7, x % 0.7],
+}
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", SIZES)
+def test_kernels_have_the_bits_of_the_reference(size: int, dtype: str, arch: str) -> None:
+    for make in PROGRAMS.values():
+        assert_native_is_reference([out.node for out in make(*arrays(size, dtype))], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("size", [24, 31, 33, 100, 1003])
+def test_integers_have_the_bits_of_the_reference(size: int, dtype: str, arch: str) -> None:
+    x, y = arrays(size, dtype)
+    outputs = [
+        x + y * 3, (x & y) | ~x, x >> 2, hl.minimum(x, y), hl.where(x < y, x, -y), hl.abs(x), x // 7, y % 7,
+        x.sum(), x.max(), y.min(), x.prod(), x.astype("float32") * 0.5, y.astype("float64"), (x > 3).sum(), x / y,
+        x.astype("int32" if dtype == "int64" else "int64"), (x < y).any(), (x > y).all(),
+    ]  # fmt: skip
+    assert_native_is_reference([out.node for out in outputs], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("size", LONG)
+def test_long_reductions_have_the_bits_of_the_reference(size: int, arch: str) -> None:
+    x, y = (hl.vector.input(sample(size, "float32", special=False)) for _ in range(2))
+    wide = hl.vector.input(sample(size, "float64", special=False))
+    outputs = [x.sum(), x @ y, (x * 2.0).max(), wide.sum(), x.sum() / y.sum(), (x > 0.0).sum(), x.mean()]
+    assert_native_is_reference([out.node for out in outputs], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("shape", [(3, 40), (40, 3), (8, 8), (5, 7, 9), (2, 33), (33, 2), (1, 40), (40, 1)])
+def test_axes_have_the_bits_of_the_reference(shape: tuple[int, ...], arch: str) -> None:
+    data = sample(int(np.prod(shape)), "float32", special=False).reshape(shape)
+    x = hl.tensor.input(data)
+    row = hl.tensor.input(data[:1])
+    outputs = [
+        x.sum(axis=0), x.sum(axis=-1), x.max(axis=0), x.mean(), x - x.mean(axis=-1, keepdims=True), x + row, x.transpose() * 2.0,
+        (x.transpose() + 1.0).sum(axis=0), x[::-1] * 3.0 + x, (x * row).sum(), x.reshape(-1) + 1.0,
+        hl.exp(x - x.max(axis=-1, keepdims=True)) / hl.exp(x - x.max(axis=-1, keepdims=True)).sum(axis=-1, keepdims=True),
+    ]  # fmt: skip
+    assert_native_is_reference([out.node for out in outputs], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [2, 3, 4, 6, 8, 12, 17, 32])
+def test_products_have_the_bits_of_the_reference(size: int, dtype: str, arch: str) -> None:
+    chance = np.random.default_rng(size)
+    a, b = (chance.normal(size=(size, size)).astype(dtype) for _ in range(2))
+    x, y = hl.matrix.input(a), hl.matrix.input(b)
+    v = hl.vector.input(a[0])
+    wide = hl.matrix.input(chance.normal(size=(size, size + 5)).astype(dtype))
+    batch = hl.tensor.input(chance.normal(size=(4, size, size)).astype(dtype))
+    outputs = [
+        x @ y, x @ v, v @ x, hl.matrix(a) @ v, hl.tanh(hl.matrix(a) @ v + 1.0), x @ wide, wide.T @ x, x.T @ y, batch @ batch, batch @ x, x @ batch,
+    ]  # fmt: skip
+    assert_native_is_reference([out.node for out in outputs], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+def test_negative_zeros_and_infinities_survive(arch: str) -> None:
+    x = hl.vector.input(np.full(64, -0.0, np.float32))
+    y = hl.vector.input(np.array([np.inf, -np.inf] * 32, np.float32))
+    z = hl.vector.input(np.array([1e-45, -1e-40, 3e38, 3e38] * 25, np.float32))
+    assert_native_is_reference([hl.sum(x).node, hl.sum(x[:50]).node, hl.sum(z[:50]).node, hl.sum(z).node], arch)
+    target = hl.Target(arch)
+    total = hl.sum(y)
+    target.compile(total)
+    target.run()
+    assert np.isnan(target.read_value(total))
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+def test_arrays_that_are_computed_or_scattered_are_packed_first(arch: str) -> None:
+    scalars = [hl.value(0.1 * i) for i in range(50)]
+    adjacent, reversed_ = hl.vector(scalars), hl.vector(scalars[::-1])
+    computed = hl.vector([hl.sin(v) for v in scalars])
+    constants = hl.vector([0.5 * i for i in range(50)])
+    outputs = [adjacent @ reversed_, computed @ adjacent, constants @ computed, hl.sum(computed) * hl.sum(adjacent), (adjacent * 2.0)[7] + scalars[3]]
+    assert_native_is_reference([out.node for out in outputs], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+def test_states_step_as_arrays(arch: str) -> None:
+    data = sample(70, "float32", special=False)
+    first, second = hl.state(hl.vector(data)), hl.state(hl.vector(data * 2.0))
+    first.next, second.next = second, first * 0.5 + second
+    assert_native_is_reference([first.node, (first + second).node, second.sum().node], arch)
+
+
+def kernels(*outputs: Any) -> list[Node]:
+    return [node for node in walk(fuse([out.node for out in outputs])) if node.op is KERNEL]
+
+
+def test_producers_consumers_and_reductions_of_one_shape_share_a_kernel() -> None:
+    x, y = arrays(100, "float32")
+    z = hl.sqrt(x * x + y * y)
+    assert len(kernels(z, z.sum(), z.max(), x + 1.0)) == 1
+
+
+def test_what_waits_for_a_reduction_is_a_kernel_of_its_own() -> None:
+    x, _ = arrays(100, "float32")
+    assert len(kernels(x / x.sum())) == 2
+
+
+def test_what_costs_much_is_written_once_and_what_costs_little_is_done_again() -> None:
+    x, _ = arrays(100, "float32")
+    e = hl.exp(x)
+    dear = kernels(e / e.sum())
+    assert [len(node.attr.results) for node in dear] == [2, 1]
+    c = x - 1.0
+    cheap = kernels(c / c.sum())
+    assert [len(node.attr.results) for node in cheap] == [1, 1]
+
+
+def test_short_and_loop_bound_arrays_stay_scalar() -> None:
+    assert not kernels(hl.sum(hl.vector.input(np.ones(8, np.float32))))
+    x = hl.vector.input(np.ones(40, np.float32))
+    end = hl.loop(3, lambda v: v * hl.sum(v) * 0.01, x)
+    assert not kernels(end)
+    assert_native_is_reference([end.node], LIBRARIES[-1])
+
+
+def test_a_matrix_of_structural_zeros_costs_what_its_other_elements_cost() -> None:
+    x = hl.vector.input(np.ones(200, np.float32))
+    assert compile_graph([(hl.diagonal([2.0] * 200) @ x).node]).report.instructions <= 2 * 200 + 10
+
+
+def test_instructions_of_fused_loops_are_counted() -> None:
+    """Per 8 elements of float32: what is read once, computed once and written once."""
+
+    def per_vector(make: Callable[[Any, Any], Any]) -> float:
+        counts = []
+        for size in (6400, 12800):
+            out = make(*arrays(size, "float32"))
+            counts.append(compile_graph([out.node], Options(arch="x86-64-v3")).report.instructions)
+        return (counts[1] - counts[0]) / 800
+
+    if "x86-64-v3" not in LIBRARIES or resolve_arch("native") != "x86-64-v3":
+        pytest.skip("no AVX2")
+    # 2 loads, 2 products with a constant in memory, a sum, a store; the loop's two instructions are shared by 4 vectors
+    assert per_vector(lambda x, y: 2.0 * x + 3.0 * y) <= 7.25
+    assert per_vector(lambda x, y: x @ y) <= 5.0
+    assert per_vector(lambda x, y: hl.where(x > y, x, y * 2.0)) <= 8.0
+
+
+def test_compile_time_work_does_not_depend_on_the_size() -> None:
+    operations = set()
+    for size in (640, 6400, 32_000):
+        x, y = (hl.vector.input(np.ones(size, np.float32)) for _ in range(2))
+        made = compile_graph([(x * 2.0 + y).node, hl.sqrt(x).node])
+        operations.add((made.report.operations, made.report.code))
+    assert len(operations) == 1
