@@ -9,7 +9,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -28,7 +28,7 @@ from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Cell, Node, reach
 from hotloop.ir.loop import check_scopes
 from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
-from hotloop.passes import ARRAYS, PIPELINE, SCALARS, Setting
+from hotloop.passes import ARRAYS, SCALARS, Setting
 from hotloop.passes.check import instrument
 from hotloop.passes.linearize import linearize
 from hotloop.passes.stages import stages
@@ -318,9 +318,10 @@ def compile_arrays(
     clock.mark("stencils")
     with _collection_paused():
         if setting.fast:
-            outputs = list(PIPELINE[0][1](outputs, setting))
+            with suppress(NeedsSize):  # some algebra counts elements
+                outputs = list(ARRAYS[0][1](outputs, setting))
             clock.mark("algebra")
-        steps, homes = stages(outputs)
+        steps, homes = stages(outputs, setting.fast and setting.fma)
         clock.mark("fuse")
         linked = link_arrays(steps, homes, inputs, arch, setting.vector_bytes)
         clock.mark("emit")

@@ -48,7 +48,7 @@ def _on_scalars(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
 
 ARRAYS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_arrays),
-    ("fuse", lambda roots, setting: fuse(roots) if setting.vector_bytes else roots),
+    ("fuse", lambda roots, setting: fuse(roots, contract=setting.fast and setting.fma) if setting.vector_bytes else roots),
 )
 SCALARS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_scalars),

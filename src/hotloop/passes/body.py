@@ -35,8 +35,9 @@ class Space:
 class BodyWriter:
     """Collects what one kernel gives, with params for what it reads."""
 
-    def __init__(self, space: Space, sizes_known: bool, inside: Callable[[Node], bool]) -> None:
+    def __init__(self, space: Space, sizes_known: bool, contract: bool, inside: Callable[[Node], bool]) -> None:
         self.space = space
+        self.contract = contract
         self.sizes_known = sizes_known
         self.inside = inside  # whether the kernel computes a node, and does not read it
         self.nodes: list[Node] = []
@@ -69,7 +70,7 @@ class BodyWriter:
         if self.sizes_known:
             moved = [_along_lanes(stream, base, shape, lane) for stream, base in zip(streams, final, strict=True)]
             streams, final = [stream for stream, _ in moved], [base for _, base in moved]
-        kernel = Kernel(shape, kept, lane, tuple(streams), tuple(params), tuple(self.given))
+        kernel = Kernel(shape, kept, lane, tuple(streams), tuple(params), tuple(self.given), self.contract)
         args = [*final, *[fresh.get(node.id, node) for node in scalars]]
         _graph.set_origin(self.nodes[0])
         made = structure(KERNEL, args, kernel, self.nodes[0].dtype, ())

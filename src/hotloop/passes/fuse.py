@@ -39,20 +39,21 @@ class _Group:
     nodes: list[Node] = field(default_factory=list)
 
 
-def fuse(outputs: Sequence[Node], sizes_known: bool = True) -> list[Node]:
+def fuse(outputs: Sequence[Node], sizes_known: bool = True, contract: bool = False) -> list[Node]:
     """Return `outputs` with kernels in place of the arrays they compute.
 
     sizes_known: shapes are numbers, and kernels are loops inside of a program; else lengths may be Dims,
-    and kernels are functions over arrays of any size.
+    and kernels are functions over arrays of any size. contract: sums of products may be fused multiply-adds.
     """
     nodes = walk(outputs)
     if not any(node.shape for node in nodes):
         return list(outputs)
-    return _Fuser(nodes, outputs, sizes_known).fused()
+    return _Fuser(nodes, outputs, sizes_known, contract).fused()
 
 
 class _Fuser:
-    def __init__(self, nodes: list[Node], outputs: Sequence[Node], sizes_known: bool) -> None:
+    def __init__(self, nodes: list[Node], outputs: Sequence[Node], sizes_known: bool, contract: bool) -> None:
+        self.contract = contract
         self.nodes = nodes
         self.outputs = outputs
         self.sizes_known = sizes_known
@@ -241,7 +242,7 @@ class _Fuser:
 
     def _build_group(self, key: _Key) -> None:
         group = self.groups[key]
-        writer = BodyWriter(group.space, self.sizes_known, lambda node: key in self.wanted.get(node.id, ()))
+        writer = BodyWriter(group.space, self.sizes_known, self.contract, lambda node: key in self.wanted.get(node.id, ()))
         for node in reversed(group.nodes):
             writer.add(node, self.folds.get(node.id))
         self.fresh.update(writer.results(self.fresh))

@@ -50,7 +50,8 @@ class Kernel:
     """An iteration space, what is read, what is given.
 
     shape: lengths of the iteration; the first `kept` are axes of the results, the others are reduced.
-    lane: the dimension that vectors of lanes run along.
+    lane: the dimension that vectors of lanes run along. contract: sums of products may be fused
+    multiply-adds, in any order.
     """
 
     shape: Shape
@@ -59,6 +60,7 @@ class Kernel:
     streams: tuple[Stream, ...]
     scalars: tuple[Node, ...]
     results: tuple[Result, ...]
+    contract: bool = False
 
     def __repr__(self) -> str:
         return f"{list(self.shape)}, {len(self.streams)} arrays"

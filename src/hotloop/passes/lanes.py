@@ -17,8 +17,9 @@ from hotloop.ir.loop import dependents
 from hotloop.ir.op import Op
 from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER, wide_name
 from hotloop.ir.rewrite import walk
+from hotloop.ops import arith
 from hotloop.ops.shape import identity
-from hotloop.passes.kernel import Kernel
+from hotloop.passes.kernel import Kernel, Result
 from hotloop.passes.wide import MASKS, form_of, numbers, wide_short
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ class Wide(NamedTuple):
 
     lane: int
     parts: tuple[int, ...]
+
+
+class Factors(NamedTuple):
+    """A product that is not multiplied yet: it may be added by one fused multiply-add."""
+
+    x: Wide
+    y: Wide
 
 
 class _Step(NamedTuple):
@@ -61,13 +69,15 @@ class Lanes:
         self.kernel: Kernel = node.attr
         self.vector_bytes = vector_bytes
         self.values = [result.value for result in self.kernel.results]
-        nodes = walk(self.values)
+        self.factors = [self._factors_of(result) for result in self.kernel.results]
+        ends = [end for value, pair in zip(self.values, self.factors, strict=True) for end in pair or (value,)]
+        nodes = walk(ends)
         params = [stream.param for stream in self.kernel.streams]
         sizes = [n.dtype.size for n in (*nodes, *params) if n.dtype is not bool_]
         self.narrowest = min(sizes, default=4)
         self.slice = vector_bytes // self.narrowest  # elements
         self.number = {param.id: k for k, param in enumerate(params)}
-        body = [n for n in dependents(self.values, params) if n.op is not PARAM]
+        body = [n for n in dependents(ends, params) if n.op is not PARAM]
         inside = {n.id for n in body} | set(self.number)
         self.outside = [n for n in nodes if n.id not in inside]  # the same at every element
         self.fixed: dict[int, Wide] = {}
@@ -79,6 +89,13 @@ class Lanes:
         """Return the registers of a value of a type, by number."""
         size = self.narrowest if dtype is bool_ else dtype.size
         return range(self.slice * size // self.vector_bytes)
+
+    def _factors_of(self, result: Result) -> tuple[Node, Node] | None:
+        """Return the factors of a result that is a sum of products, if they may be contracted."""
+        x = result.value
+        if not self.kernel.contract or result.fold is not arith.add or x.op is not arith.mul or not x.dtype.is_float:
+            return None
+        return x.args[0], x.args[1]
 
     def _step(self, node: Node) -> _Step:
         form = form_of(node)
@@ -132,7 +149,7 @@ class Lanes:
             else:
                 self._write(self._step(node), self.fixed)
 
-    def results(self, read: Read) -> list[Wide]:
+    def results(self, read: Read) -> list[Wide | Factors]:
         """Write the body at one slice; return the values of the results."""
         found = dict(self.fixed)
         for step in self.steps:
@@ -140,7 +157,14 @@ class Lanes:
                 if arg not in found:
                     found[arg] = read(self.number[arg])
             self._write(step, found)
-        return [found[value.id] if value.id in found else read(self.number[value.id]) for value in self.values]
+
+        def end(node: Node) -> Wide:
+            return found[node.id] if node.id in found else read(self.number[node.id])
+
+        return [
+            end(value) if factors is None else Factors(end(factors[0]), end(factors[1]))
+            for value, factors in zip(self.values, self.factors, strict=True)
+        ]
 
     # -- operations --------------------------------------------------------------------------------
 
@@ -175,8 +199,16 @@ class Lanes:
             parts = [self.emit("narrow.b64w.b64w", MASKS[4], pair) for pair in pairs]
         return Wide(lane, tuple(parts))
 
-    def combine(self, op: Op, dtype: DType, x: Wide, y: Wide) -> Wide:
-        """Return a binary row lane by lane."""
+    def plain(self, value: Wide | Factors, dtype: DType) -> Wide:
+        """Return a value that is multiplied, if it is a product."""
+        if isinstance(value, Wide):
+            return value
+        return self._each(arith.mul, (dtype, dtype), wide_short(dtype, value.x.lane), value.x.lane, value)
+
+    def combine(self, op: Op, dtype: DType, x: Wide, y: Wide | Factors) -> Wide:
+        """Return a binary row lane by lane; factors are added by multiply-adds."""
+        if isinstance(y, Factors):
+            return self._each(arith.fma, (dtype,) * 3, wide_short(dtype, x.lane), x.lane, (*y, x))
         y = self.with_lanes(y, x.lane) if dtype is bool_ else y
         return self._each(op, (dtype, dtype), wide_short(dtype, x.lane), x.lane, (x, y))
 

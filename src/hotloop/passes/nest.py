@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hotloop.dtypes import DType, bool_, int64
@@ -17,13 +18,15 @@ from hotloop.ir.op import Op
 from hotloop.ir.program import IN_MEMORY, UNALIGNED
 from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
 from hotloop.passes.kernel import KERNEL, Kernel, Result, Stream, row_major, size
-from hotloop.passes.lanes import Lanes, Wide
+from hotloop.passes.lanes import Factors, Lanes, Wide
 from hotloop.passes.wide import wide_short
 
 if TYPE_CHECKING:
     from hotloop.passes.linearize import Builder
 
 WRITTEN_OUT = 400  # instructions up to which loops are written out
+CHAINS = 8  # sums side by side where their order is free: what hides the latency of a multiply-add
+REGISTERS = 12  # vectors that partial results may take
 Steps = tuple[int, ...]  # what one step along a dimension adds to the place in each array
 
 
@@ -210,7 +213,7 @@ class Nest:
 
         def vectors(here: At) -> None:
             for number, value in enumerate(self.lanes.results(self.read(here))):
-                self.store(number, value, here)
+                self.store(number, self.lanes.plain(value, self.results[number].node.dtype), here)
 
         def row(here: At) -> None:
             together = max(1, min(4, 64 // cost))
@@ -251,31 +254,73 @@ class Nest:
     def _fold_columns(self, at: At) -> None:
         """Reduce in each lane: the terms of a place are written out, in the order of `fold_terms`."""
         kernel, width = self.kernel, self.lanes.slice
-        places = [at.moved]
+        places = [(0,) * len(at.moved)]
         for d in range(kernel.kept, len(kernel.shape)):
             places = [At(at.index, p).step(self.steps[d], k).moved for p in places for k in range(kernel.shape[d])]
         lane_dim = kernel.lane
         count, steps = kernel.shape[lane_dim], self.steps[lane_dim]
-
-        def vectors(here: At) -> None:
-            for number, result in enumerate(kernel.results):
-                self.store(number, self._column(result, number, here, places), here)
-
         slices = -(-count // width)
-        many = tuple([step * width for step in steps])
-        dims = [*self._dims(0, lane_dim), (slices, many)]
-        self._each(dims, at, self.lanes.operations * len(places), vectors)
+        together = _together(kernel, len(places), slices, max(len(self.lanes.parts_of(result.value.dtype)) for result in kernel.results))
+        outer = self._dims(0, lane_dim)
+        cost = self.lanes.operations * len(places)
 
-    def _column(self, result: Result, number: int, here: At, places: Sequence[tuple[int, ...]]) -> Wide:
+        def vectors(here: At, several: int) -> None:
+            ats = [here.step(steps, k * width) for k in range(several)]
+            for number, result in enumerate(kernel.results):
+                for at, value in zip(ats, self._columns(result, number, ats, places), strict=True):
+                    self.store(number, value, at)
+
+        many = tuple([step * width * together for step in steps])
+        whole, rest = divmod(slices, together)
+
+        def row(here: At) -> None:
+            self._each([(whole, many)], here, cost * together, lambda inner: vectors(inner, together))
+            if rest:
+                vectors(here.step(many, whole), rest)
+
+        self._each(outer, at, cost * slices, row)
+
+    def _columns(self, result: Result, number: int, ats: Sequence[At], places: Sequence[tuple[int, ...]]) -> list[Wide]:
+        """Reduce several slices side by side: what does not step along the lanes is read once for all."""
         fold, dtype = result.fold, result.value.dtype
         assert fold is not None
 
-        def term(k: int) -> Wide:
-            there = At(here.index, tuple([a + b for a, b in zip(here.moved, places[k], strict=True)]))
-            return self.lanes.results(self.read(there))[number]
+        def term(k: int) -> list[Wide | Factors]:
+            known: dict[int, Wide] = {}
 
-        found: Wide = fold_terms(len(places), term, lambda x, y: self.lanes.combine(fold, dtype, x, y))
-        return found
+            def read(at: At, array: int) -> Wide:
+                if self.arrays[array].lane_step:
+                    return self._load(self.arrays[array], at.index[array], at.moved[array])
+                if array not in known:
+                    known[array] = self._load(self.arrays[array], at.index[array], at.moved[array])
+                return known[array]
+
+            theres = [At(at.index, tuple([a + b for a, b in zip(at.moved, places[k], strict=True)])) for at in ats]
+            return [self.lanes.results(partial(read, there))[number] for there in theres]
+
+        def plain(x: Sequence[Wide | Factors]) -> list[Wide]:
+            return [self.lanes.plain(a, dtype) for a in x]
+
+        def combine(x: Sequence[Wide | Factors], y: Sequence[Wide | Factors]) -> list[Wide]:
+            return [self.lanes.combine(fold, dtype, a, b) for a, b in zip(plain(x), y, strict=True)]
+
+        if not kernel_contracts(self.kernel):
+            return plain(fold_terms(len(places), term, combine))
+        sums = [plain(term(k)) for k in range(min(len(places), max(1, CHAINS // len(ats))))]
+        for k in range(len(sums), len(places)):
+            sums[k % len(sums)] = combine(sums[k % len(sums)], term(k))
+        return plain(fold_terms(len(sums), sums.__getitem__, combine))
+
+
+def kernel_contracts(kernel: Kernel) -> bool:
+    """Whether the order of a kernel's sums is free."""
+    return kernel.contract and all(result.value.dtype.is_float for result in kernel.results)
+
+
+def _together(kernel: Kernel, terms: int, slices: int, parts: int) -> int:
+    """Return how many slices are reduced side by side: their partial results, log2(terms) deep, fit the registers."""
+    depth = 2 if kernel_contracts(kernel) else min(terms, LANES).bit_length() + 1
+    return max(1, min(4, slices, REGISTERS // (depth * parts)))
 
 
 def copy_array(builder: Builder, array: Node, source: int, target: int) -> None:
@@ -373,14 +418,15 @@ class _Line:
             self.nest.builder.store(self.nest.node, part, place)
 
     def _kept(self, places: Sequence[int], lane: int, dtype: DType) -> Wide:
-        return Wide(lane, tuple([self.nest.builder.new_wide(wide_short(dtype, lane), place, IN_MEMORY) for place in places]))
+        short, start = wide_short(dtype, lane), self.nest.known(None)
+        return Wide(lane, tuple([self.lanes.emit(f"load.i{8 * lane}w", short, (start,), place) for place in places]))
 
     def _block(self, count: int, at: At) -> list[list[Wide]]:
         """Return the lanes over at most BLOCK elements: a slice each, fewer than a vector where there are fewer elements."""
         whole, rest = divmod(count, LANES)
         width = self.lanes.slice
         first = LANES if whole else rest
-        sums = [self._terms(at.step(self.steps, s * width), first - s * width) for s in range(-(-first // width))]
+        sums = [self._plain(self._terms(at.step(self.steps, s * width), first - s * width)) for s in range(-(-first // width))]
         if whole > 1:
             sums = self._add_blocks(sums, whole - 1, at.step(self.steps, LANES))
         if whole and rest:
@@ -411,19 +457,25 @@ class _Line:
         count = len(self.folds)
         return [list(flat[start : start + count]) for start in range(0, len(flat), count)]
 
-    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide]) -> list[Wide]:
+    def _plain(self, terms: Sequence[Wide | Factors]) -> list[Wide]:
+        return [self.lanes.plain(term, dtype) for term, (_, dtype) in zip(terms, self.folds, strict=True)]
+
+    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide | Factors]) -> list[Wide]:
         return [self.lanes.combine(fold, dtype, x, y) for (fold, dtype), x, y in zip(self.folds, sums, terms, strict=True)]
 
-    def _terms(self, at: At, left: int) -> list[Wide]:
+    def _terms(self, at: At, left: int) -> list[Wide | Factors]:
         """Return what is reduced at one slice, of which `left` elements count; arrays are written on the way."""
-        found = []
+        found: list[Wide | Factors] = []
         for number, (value, result) in enumerate(zip(self.lanes.results(self.nest.read(at)), self.nest.kernel.results, strict=True)):
-            if result.fold is None:
-                self.nest.store(number, value, at)
-                continue
             dtype = result.value.dtype
-            value = self.lanes.with_lanes(value, self.lanes.narrowest) if dtype is bool_ else value
-            found.append(value if left >= self.lanes.slice else self.lanes.only_first(value, left, result.fold, dtype))
+            if result.fold is None:
+                self.nest.store(number, self.lanes.plain(value, dtype), at)
+            elif dtype is bool_ or left < self.lanes.slice:
+                plain = self.lanes.plain(value, dtype)
+                plain = self.lanes.with_lanes(plain, self.lanes.narrowest) if dtype is bool_ else plain
+                found.append(plain if left >= self.lanes.slice else self.lanes.only_first(plain, left, result.fold, dtype))
+            else:
+                found.append(value)
         return found
 
     def _halved(self, lanes: Sequence[list[Wide]]) -> list[int]:

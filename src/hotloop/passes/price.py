@@ -12,6 +12,7 @@ from hotloop.ops import arith, shape
 
 DIVISION = 5
 ELEMENTARY = 15
+LONG = 1024  # elements for which a length that is a run-time value is taken
 
 _FREE = {CONST, INPUT, STATE, PARAM, LOOP, ITEM, shape.broadcast, shape.reshape}
 _DIVISIONS = {arith.div, arith.sqrt, arith.floordiv, arith.mod}
@@ -36,7 +37,7 @@ class Prices:
         """Return the number of elements of a shape."""
         found = self._sizes.get(shape)
         if found is None:
-            found = self._sizes[shape] = math.prod(shape)
+            found = self._sizes[shape] = math.prod(length if isinstance(length, int) else LONG for length in shape)
         return found
 
     def unit(self, op: Op) -> int:

@@ -19,7 +19,7 @@ from hotloop.ir.op import Op
 from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER
 from hotloop.ops.shape import BLOCK, LANES
 from hotloop.passes.kernel import Kernel
-from hotloop.passes.lanes import Lanes, Wide
+from hotloop.passes.lanes import Factors, Lanes, Wide
 from hotloop.passes.wide import MASKS, numbers, wide_short
 
 if TYPE_CHECKING:
@@ -130,16 +130,19 @@ class Sized:
 
     # -- one slice -----------------------------------------------------------------------------------
 
-    def _terms(self, index: int, first: int, tail: bool) -> list[Wide]:
+    def _terms(self, index: int, first: int, tail: bool) -> list[Wide | Factors]:
         """Write the body at `first` elements beyond index; write arrays, and return what is reduced."""
         values = self.lanes.results(partial(self._load, index, first, tail))
-        found = []
+        found: list[Wide | Factors] = []
         stores = iter(self.slots.stores)
         for value, result in zip(values, self.kernel.results, strict=True):
+            dtype = result.value.dtype
             if result.fold is None:
-                self._store(value, result.value.dtype, self.pointers[next(stores)[tail]], index, first)
+                self._store(self.lanes.plain(value, dtype), dtype, self.pointers[next(stores)[tail]], index, first)
+            elif dtype is bool_:
+                found.append(self.lanes.with_lanes(self.lanes.plain(value, dtype), self.lanes.narrowest))
             else:
-                found.append(self.lanes.with_lanes(value, self.lanes.narrowest) if result.value.dtype is bool_ else value)
+                found.append(value)
         return found
 
     def _load(self, index: int, first: int, tail: bool, number: int) -> Wide:
@@ -203,7 +206,7 @@ class Sized:
             for first in slices:
                 mask = self._mask(first, rest)
                 for term, (fold, dtype) in zip(self._terms(index, first, tail=True), self.folds, strict=True):
-                    found.append(self.lanes.combine(fold, dtype, next(totals), self.lanes.choose(mask, term, fold, dtype)))
+                    found.append(self.lanes.combine(fold, dtype, next(totals), self.lanes.choose(mask, self.lanes.plain(term, dtype), fold, dtype)))
             return found
 
         return self._range(self.zero, left, LANES, last, sums, shorts)
@@ -223,7 +226,7 @@ class Sized:
         numbers = self.builder.new_wide(short, places, IN_MEMORY)
         return Wide(lane, (self.lanes.emit(f"lt.{short}.{short}", MASKS[lane], (numbers, rest)),))
 
-    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide]) -> list[Wide]:
+    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide | Factors]) -> list[Wide]:
         folds = self.folds * (len(sums) // len(self.folds))
         return [self.lanes.combine(fold, dtype, x, y) for (fold, dtype), x, y in zip(folds, sums, terms, strict=True)]
 
@@ -238,4 +241,5 @@ class Sized:
             self.builder.store(self.node, part, place)
 
     def _kept(self, places: Sequence[int], lane: int, dtype: DType) -> Wide:
-        return Wide(lane, tuple([self.builder.new_wide(wide_short(dtype, lane), place, IN_MEMORY) for place in places]))
+        short = wide_short(dtype, lane)
+        return Wide(lane, tuple([self.lanes.emit(f"load.i{8 * lane}w", short, (self.zero,), place) for place in places]))

@@ -35,12 +35,13 @@ class Stage:
     function: Callable[..., Any] | None = None  # Any: NumPy arrays
 
 
-def stages(outputs: Sequence[Node]) -> tuple[list[Stage], list[Node]]:
+def stages(outputs: Sequence[Node], contract: bool = False) -> tuple[list[Stage], list[Node]]:
     """Return the steps that compute `outputs`, and for each output the array in memory that holds it.
 
+    contract: sums of products may be fused multiply-adds.
     Raises: NeedsSize for what cannot be done without sizes.
     """
-    return _Stages(fuse(outputs, sizes_known=False)).made()
+    return _Stages(fuse(outputs, sizes_known=False, contract=contract)).made()
 
 
 class _Stages:
