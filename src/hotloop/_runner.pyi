@@ -52,7 +52,8 @@ class Function:
     guards: tuple[tuple[Any, Any, Any], ...]
 
     def __new__(
-        cls, program: Program | None, inputs: Iterable[_Slot], outputs: Iterable[_Slot], single: bool, fallback: Callable[..., Any]
+        cls, program: Program | None, inputs: Iterable[_Slot], outputs: Iterable[_Slot], single: bool, fallback: Callable[..., Any],
+        takes_out: bool = False,
     ) -> Function: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __get__(self, instance: object, owner: type | None = None, /) -> Callable[..., Any]: ...

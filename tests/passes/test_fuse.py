@@ -96,6 +96,8 @@ def test_long_reductions_have_the_bits_of_the_reference(size: int, arch: str) ->
     wide = hl.vector.input(sample(size, "float64", special=False))
     outputs = [x.sum(), x @ y, (x * 2.0).max(), wide.sum(), x.sum() / y.sum(), (x > 0.0).sum(), x.mean()]
     assert_native_is_reference([out.node for out in outputs], arch)
+    for out in outputs[:4]:
+        assert_native_is_reference([out.node], arch)  # alone, so that registers are free to keep what must not be kept
 
 
 @pytest.mark.parametrize("arch", LIBRARIES)

@@ -120,7 +120,7 @@ class _Jitted:
         self._made: dict[Any, Specialised | SpecialisedArrays | None] = {}  # None: shapes must be known
         self._installed: object = None
         self._captured = Captured(func)
-        self.function = _runner.Function(None, (), (("d", 0),), True, self._call)
+        self.function = _runner.Function(None, (), (("d", 0),), True, self._call, self._takes_out)
         functools.update_wrapper(self.function, func)
 
     def _static_names(self, static: Static) -> frozenset[str]:

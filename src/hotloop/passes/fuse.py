@@ -22,7 +22,8 @@ from hotloop.passes.kernel import row_major, size, view
 from hotloop.passes.price import Prices
 from hotloop.passes.wide import foldable, form_of
 
-SHORTEST = 24  # places; below, straight scalar code is faster (benchmarks/dot.py)
+SHORTEST = 24  # places; below, straight scalar code is faster (benchmarks/dot.py),
+SHORT = 6  # unless a kernel gives what is read (benchmarks/control.py: the steps of MPC have ten)
 CHEAP = 3  # additions; a value that costs more is written for other kernels, not computed again
 LONGEST_FOLD = 256  # terms of a reduction along columns, which are written out
 SPARSE = 0.25  # share of non-zeros of a structural constant up to which scalar code is faster
@@ -119,7 +120,16 @@ class _Fuser:
     def _is_map(self, node: Node) -> bool:
         if not node.shape or not node.op.types.overloads or form_of(node) is None:
             return False
-        return not self.sizes_known or (size(node.shape) >= SHORTEST and not any(map(_mostly_zeros, node.args)))
+        if not self.sizes_known:
+            return True
+        least = SHORT if any(map(self._is_given, node.args)) else SHORTEST
+        return size(node.shape) >= least and not any(map(_mostly_zeros, node.args))
+
+    def _is_given(self, node: Node) -> bool:
+        """Whether a kernel gives an array, so that scalar code would have to read its elements from memory."""
+        while node.op in _MOVEMENTS and node.shape:
+            node = node.args[0]
+        return bool(node.shape) and (node.id in self.maps or node.id in self.folds)
 
     def _fold_of(self, node: Node) -> Op | None:
         """Return the row that a reduction repeats, if a kernel can do it."""
