@@ -117,7 +117,7 @@ FLOAT_ROWS = (
 UNARY = (lambda x: -x, hl.abs, hl.sign, lambda x: x * x, lambda x: x + x, lambda x: x - 1, lambda x: 2 * x, lambda x: x / 4)
 BINARY = (
     lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x // y, lambda x, y: x % y,
-    hl.minimum, hl.maximum, hl.copysign, hl.atan2, hl.hypot, hl.pow, lambda x, y: x + 0.5 * y, lambda x, y: hl.clamp(x, -1, y),
+    hl.minimum, hl.maximum, lambda x, y: hl.copysign(x, hl.where(hl.isnan(y), 1.0, y)), hl.atan2, hl.hypot, hl.pow, lambda x, y: x + 0.5 * y, lambda x, y: hl.clamp(x, -1, y),
 )  # fmt: skip
 WHOLE = (
     lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: x << y, lambda x, y: x >> y,
@@ -341,7 +341,7 @@ def built(recipe, pool):
     for name, i, j, k in recipe.steps:
         try:
             made = STEPS[name](pool, i, j, k)
-        except (hl.ShapeError, hl.TypeMismatch, hl.RangeError, hl.DivisionByZero):
+        except (hl.ShapeError, hl.TypeMismatch, hl.RangeError, hl.DivisionByZero, hl.BoundsError):
             continue
         if made is not None and math.prod(shape_of(made)) <= LARGEST:
             pool.append(made)

@@ -131,6 +131,17 @@ def test_products_have_the_bits_of_the_reference(size: int, dtype: str, arch: st
 
 
 @pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("count", [256, 257, 300, 1024, 1056, 2100])
+def test_long_products_and_columns_have_the_bits_of_the_reference(count: int, arch: str) -> None:
+    chance = np.random.default_rng(count)
+    x, y = (hl.matrix.input(chance.normal(size=shape).astype(np.float32)) for shape in ((5, count), (count, 11)))
+    v = hl.vector.input(chance.normal(size=count).astype(np.float32))
+    constant = hl.matrix(chance.normal(size=(11, count)).astype(np.float32))
+    for outputs in ([x @ y], [x @ v, constant @ v, v @ y], [y.sum(axis=0), y.max(axis=0)]):
+        assert_native_is_reference([out.node for out in outputs], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
 def test_negative_zeros_and_infinities_survive(arch: str) -> None:
     x = hl.vector.input(np.full(64, -0.0, np.float32))
     y = hl.vector.input(np.array([np.inf, -np.inf] * 32, np.float32))

@@ -16,16 +16,16 @@ from hotloop.ir.graph import PARAM, Node, Shape
 from hotloop.ir.loop import rebuild
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import walk
-from hotloop.ops.shape import FOLDS, broadcast, matmul, reshape, take, transpose
+from hotloop.ops.shape import CHUNK, FOLDS, broadcast, matmul, reshape, take, transpose
 from hotloop.passes.body import BodyWriter, Space
 from hotloop.passes.kernel import row_major, size, view
+from hotloop.passes.nest import LONGEST_WRITTEN
 from hotloop.passes.price import Prices
 from hotloop.passes.wide import foldable, form_of
 
 SHORTEST = 24  # places; below, straight scalar code is faster (benchmarks/dot.py),
 SHORT = 6  # unless a kernel gives what is read (benchmarks/control.py: the steps of MPC have ten)
 CHEAP = 3  # additions; a value that costs more is written for other kernels, not computed again
-LONGEST_FOLD = 256  # terms of a reduction along columns, which are written out
 SPARSE = 0.25  # share of non-zeros of a structural constant up to which scalar code is faster
 
 _MOVEMENTS = (broadcast, transpose, reshape, take)
@@ -142,7 +142,8 @@ class _Fuser:
             return REGISTRY[name]
         shape, axes = node.args[0].shape, node.attr["axes"]
         along_rows = axes == tuple(range(len(shape) - len(axes), len(shape)))
-        along_columns = len(shape) - 1 not in axes and shape[-1] >= 4 and size([shape[axis] for axis in axes]) <= LONGEST_FOLD
+        terms = size([shape[axis] for axis in axes])
+        along_columns = len(shape) - 1 not in axes and shape[-1] >= 4 and (terms <= LONGEST_WRITTEN or (len(axes) == 1 and terms <= CHUNK))
         return REGISTRY[name] if size(shape) >= SHORTEST and (along_rows or along_columns) else None
 
     def _fold_of_product(self, node: Node) -> Op | None:
@@ -155,7 +156,7 @@ class _Fuser:
         if work < SHORTEST or any(map(_mostly_zeros, node.args)):
             return None
         if len(y.shape) > 1 or (x.is_const and node.shape):
-            return REGISTRY["add"] if x.shape[-1] <= LONGEST_FOLD and node.shape[-1] >= 3 else None
+            return REGISTRY["add"] if x.shape[-1] <= CHUNK and node.shape[-1] >= 3 else None
         return REGISTRY["add"] if x.shape[-1] >= 8 else None
 
     def _is_flat(self, arg: Node, shape: Shape) -> bool:

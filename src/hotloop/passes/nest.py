@@ -7,6 +7,7 @@ written in ascending order, so that what spills into the next row is overwritten
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 WRITTEN_OUT = 400  # instructions up to which loops are written out
 CHAINS = 8  # sums side by side where their order is free: what hides the latency of a multiply-add
+LONGEST_WRITTEN = 256  # terms of a reduction that are written out one by one
 REGISTERS = 12  # vectors that partial results may take
 Steps = tuple[int, ...]  # what one step along a dimension adds to the place in each array
 
@@ -235,14 +237,14 @@ class Nest:
     def _fold_all(self, at: At) -> list[int]:
         """Reduce everything to scalars, and write what the kernel gives as arrays on the way."""
         ((count, steps),) = self._dims(0, len(self.kernel.shape))
-        values = iter(_Line(self, steps).total(count, at))
+        values = iter(_Line(self, steps, self.lanes.slice).total(count, at))
         return [next(values) if result.fold else -1 for result in self.kernel.results]
 
     def _fold_rows(self, at: At) -> None:
         """Reduce along the lanes, once for each place of the kept dimensions."""
         kernel = self.kernel
         ((count, steps),) = self._dims(kernel.kept, len(kernel.shape))
-        line = _Line(self, steps)
+        line = _Line(self, steps, self.lanes.slice)
 
         def row(here: At) -> None:
             for number, value in enumerate(line.total(count, here)):
@@ -254,6 +256,9 @@ class Nest:
     def _fold_columns(self, at: At) -> None:
         """Reduce in each lane: the terms of a place are written out, in the order of `fold_terms`."""
         kernel, width = self.kernel, self.lanes.slice
+        if math.prod(kernel.shape[kernel.kept :]) > LONGEST_WRITTEN:
+            self._fold_long_columns(at)
+            return
         places = [(0,) * len(at.moved)]
         for d in range(kernel.kept, len(kernel.shape)):
             places = [At(at.index, p).step(self.steps[d], k).moved for p in places for k in range(kernel.shape[d])]
@@ -279,6 +284,20 @@ class Nest:
                 vectors(here.step(many, whole), rest)
 
         self._each(outer, at, cost * slices, row)
+
+    def _fold_long_columns(self, at: At) -> None:
+        """Reduce in each lane by loops, with the partial results of the fixed order in memory."""
+        kernel, width = self.kernel, self.lanes.slice
+        ((count, along),) = self._dims(kernel.kept, len(kernel.shape))
+        length, steps = kernel.shape[kernel.lane], self.steps[kernel.lane]
+        line = _Line(self, along, width=1)
+
+        def vectors(here: At) -> None:
+            for number, value in enumerate(line.columns(count, here)):
+                self.store(number, value, here)
+
+        many = tuple([step * width for step in steps])
+        self._each([*self._dims(0, kernel.lane), (-(-length // width), many)], at, WRITTEN_OUT, vectors)
 
     def _columns(self, result: Result, number: int, ats: Sequence[At], places: Sequence[tuple[int, ...]]) -> list[Wide]:
         """Reduce several slices side by side: what does not step along the lanes is read once for all."""
@@ -340,16 +359,25 @@ def copy_array(builder: Builder, array: Node, source: int, target: int) -> None:
 class _Line:
     """Writes reductions of elements side by side, in the order of `ops.shape.fold_halves`."""
 
-    def __init__(self, nest: Nest, steps: Steps) -> None:
+    def __init__(self, nest: Nest, steps: Steps, width: int) -> None:
+        """width: the elements of a slice that are reduced with one another; 1 where lanes run across the reduction."""
         self.nest = nest
         self.lanes = nest.lanes
         self.steps = steps
-        self.groups = LANES // self.lanes.slice
+        self.width = width
+        self.groups = LANES // width
         self.folds = [(result.fold, result.value.dtype) for result in nest.kernel.results if result.fold is not None]
 
     def total(self, count: int, at: At) -> list[int]:
         """Return the reduced scalars of `count` elements from `at` on."""
         return self._halved(self._chunk(count, at)) if count <= CHUNK else self._chunks(count, at)
+
+    def columns(self, count: int, at: At) -> list[Wide]:
+        """Return the reductions of at most CHUNK slices, lane by lane."""
+        found = []
+        for slices, (fold, dtype) in zip(self._chunk(count, at), self.folds, strict=True):
+            found.append(fold_terms(len(slices), slices.__getitem__, partial(self.lanes.combine, fold, dtype)))
+        return found
 
     def _chunks(self, count: int, at: At) -> list[int]:
         """Reduce chunk by chunk into arrays of partial results, and those by the same rule."""
@@ -424,7 +452,7 @@ class _Line:
     def _block(self, count: int, at: At) -> list[list[Wide]]:
         """Return the lanes over at most BLOCK elements: a slice each, fewer than a vector where there are fewer elements."""
         whole, rest = divmod(count, LANES)
-        width = self.lanes.slice
+        width = self.width
         first = LANES if whole else rest
         sums = [self._plain(self._terms(at.step(self.steps, s * width), first - s * width)) for s in range(-(-first // width))]
         if whole > 1:
@@ -437,7 +465,7 @@ class _Line:
 
     def _add_blocks(self, sums: list[list[Wide]], trips: int, at: At) -> list[list[Wide]]:
         def blocks(here: At, sums: list[list[Wide]]) -> list[list[Wide]]:
-            width = self.lanes.slice
+            width = self.width
             return [self._joined(total, self._terms(here.step(self.steps, s * width), width)) for s, total in enumerate(sums)]
 
         steps = tuple([step * LANES for step in self.steps])
@@ -470,10 +498,10 @@ class _Line:
             dtype = result.value.dtype
             if result.fold is None:
                 self.nest.store(number, self.lanes.plain(value, dtype), at)
-            elif dtype is bool_ or left < self.lanes.slice:
+            elif dtype is bool_ or left < self.width:
                 plain = self.lanes.plain(value, dtype)
                 plain = self.lanes.with_lanes(plain, self.lanes.narrowest) if dtype is bool_ else plain
-                found.append(plain if left >= self.lanes.slice else self.lanes.only_first(plain, left, result.fold, dtype))
+                found.append(plain if left >= self.width else self.lanes.only_first(plain, left, result.fold, dtype))
             else:
                 found.append(value)
         return found
