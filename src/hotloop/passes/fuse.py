@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from hotloop import _graph
-from hotloop.ir.graph import PARAM, Node, Shape
+from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Node, Shape
 from hotloop.ir.loop import rebuild
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import walk
@@ -26,6 +26,7 @@ from hotloop.passes.wide import foldable, form_of
 SHORTEST = 24  # places; below, straight scalar code is faster (benchmarks/dot.py),
 SHORT = 6  # unless a kernel gives what is read (benchmarks/control.py: the steps of MPC have ten)
 CHEAP = 3  # additions; a value that costs more is written for other kernels, not computed again
+PACKED = 3  # instructions for a scalar that is stored to be read in a vector: the load waits for the store
 SPARSE = 0.25  # share of non-zeros of a structural constant up to which scalar code is faster
 
 _MOVEMENTS = (broadcast, transpose, reshape, take)
@@ -59,6 +60,7 @@ class _Fuser:
         self.outputs = outputs
         self.sizes_known = sizes_known
         self.prices = Prices()
+        self.taken = {node.args[0].id for node in nodes if node.op is take}
         self.maps: set[int] = set()  # element-wise nodes
         self.folds: dict[int, Op] = {}  # reductions: by which row
         self.level: dict[int, int] = {}  # of kernels: how many others come before
@@ -155,9 +157,28 @@ class _Fuser:
         work = size(node.shape) * x.shape[-1]
         if work < SHORTEST or any(map(_mostly_zeros, node.args)):
             return None
-        if len(y.shape) > 1 or (x.is_const and node.shape):
-            return REGISTRY["add"] if x.shape[-1] <= CHUNK and node.shape[-1] >= 3 else None
-        return REGISTRY["add"] if x.shape[-1] >= 8 else None
+        inner = x.shape[-1]
+        # lanes run along the columns of the result, along its rows if those of x lie side by side, or along the inner axis
+        columns = len(y.shape) > 1 and y.shape[-1] >= 3
+        rows = len(x.shape) > 1 and x.shape[-2] >= 3 and (x.is_const or view(x, x.shape).steps[-2] == 1)
+        possible = inner >= 8 or ((columns or rows) and inner <= CHUNK)
+        return REGISTRY["add"] if possible and self._pays(node, work, columns or rows) else None
+
+    def _pays(self, node: Node, work: int, across: bool) -> bool:
+        """Whether a product is faster as a kernel: instructions of both are estimated for 8 lanes (benchmarks/control.py)."""
+        if work > 1000:
+            return True
+        lanes = node.shape[-1] if across and node.shape else node.args[0].shape[-1]
+        vectors = work // lanes * -(-lanes // 8)
+        packed = sum(size(arg.shape) for arg in node.args if not self._is_in_memory(arg))
+        taken = size(node.shape) if node.id in self.taken else 0
+        left = _density(node.args[0]) * _density(node.args[1])  # of the products, after structural zeros vanish
+        return 2.5 * vectors + PACKED * packed + 2 * taken < 2 * work * left
+
+    def _is_in_memory(self, node: Node) -> bool:
+        while node.op in _MOVEMENTS and node.shape:
+            node = node.args[0]
+        return node.op in (CONST, INPUT, STATE) or node.id in self.maps or node.id in self.folds
 
     def _is_flat(self, arg: Node, shape: Shape) -> bool:
         if not arg.shape:
@@ -260,7 +281,12 @@ class _Fuser:
 
 
 def _mostly_zeros(node: Node) -> bool:
-    """Whether a node is a constant whose zeros are structural, and most of it: scalar code leaves them out."""
+    """Whether scalar code is faster because it leaves out the structural zeros of a constant."""
+    return _density(node) <= SPARSE
+
+
+def _density(node: Node) -> float:
+    """Return which part of an array is not structural zeros."""
     if not (node.is_const and node.shape and node.attr.structural):
-        return False
-    return bool((node.attr.value != 0).mean() <= SPARSE)
+        return 1.0
+    return float((node.attr.value != 0).mean())
