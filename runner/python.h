@@ -32,6 +32,11 @@ int whole(PyObject *object, const char *name, unsigned long *out);
 /* Whether a function got an allowed number of arguments; raises if not. */
 int arity(const char *name, Py_ssize_t got, Py_ssize_t least, Py_ssize_t most);
 
+/* Whether the names of keyword arguments are "out" alone. */
+static inline int only_out(PyObject *names) {
+    return PyTuple_GET_SIZE(names) == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "out") == 0;
+}
+
 /* ------------------------------------------------------------ numbers, python_numbers.c */
 
 typedef struct {

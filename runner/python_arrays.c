@@ -311,10 +311,6 @@ static PyObject *call_matching(ArrayFunction *self, PyObject *const *args, PyObj
     return result;
 }
 
-static int only_out(PyObject *names) {
-    return PyTuple_GET_SIZE(names) == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "out") == 0;
-}
-
 PyObject *call_arrays(PyObject *object, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     ArrayFunction *self = (ArrayFunction *)object;
     const Py_ssize_t count = PyVectorcall_NARGS(nargsf);

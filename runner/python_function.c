@@ -27,6 +27,7 @@ typedef struct {
     PyObject *kept;   /* bytes: a call in another thread may outlive a change of layout */
     PyObject *arrays; /* NULL, or an ArrayFunction, which takes all calls in place of the program */
     PyObject *fallback, *dict, *weak;
+    char takes_out;   /* `out=` names arrays for the results; else it goes to the fallback, as all keywords do */
     PyObject *guards; /* NULL, or a tuple of (cell, None, object) and (dict, name, object) */
 } Function;
 
@@ -101,27 +102,51 @@ static int fits(PyObject *program, const Layout *layout) {
     return 0;
 }
 
-/* Does `object` match the slot exactly? If so it is stored. */
-static inline int store_argument(const Slot *slot, uint8_t *data, PyObject *object) {
-    if (slot->rank < 0) return store_exact(slot->kind->code, data + slot->offset, object);
+/* Is `object` an array of exactly the slot's type and shape, its elements in order? */
+static inline int is_array_for(const Slot *slot, PyObject *object) {
     if (!PyArray_CheckExact(object)) return 0;
     PyArrayObject *array = (PyArrayObject *)object;
     if (PyArray_TYPE(array) != slot->kind->numpy || PyArray_NDIM(array) != slot->rank) return 0;
     if (!PyArray_ISCARRAY_RO(array)) return 0;
     for (int i = 0; i < slot->rank; i++)
         if (PyArray_DIM(array, i) != slot->shape[i]) return 0;
-    memmove(data + slot->offset, PyArray_DATA(array), slot->bytes);
+    return 1;
+}
+
+/* Does `object` match the slot exactly? If so it is stored. */
+static inline int store_argument(const Slot *slot, uint8_t *data, PyObject *object) {
+    if (slot->rank < 0) return store_exact(slot->kind->code, data + slot->offset, object);
+    if (!is_array_for(slot, object)) return 0;
+    memmove(data + slot->offset, PyArray_DATA((PyArrayObject *)object), slot->bytes);
+    return 1;
+}
+
+/* What `out` has for a result, NULL: nothing. */
+static PyObject *given_for(const Layout *layout, PyObject *out, Py_ssize_t result) {
+    PyObject *given = out && !layout->single ? PyTuple_GET_ITEM(out, result) : out;
+    return given == Py_None ? NULL : given;
+}
+
+/* Is `out` what the results can be copied to, as they lie? Overlap does no harm: arguments were copied before. */
+static int is_right_out(const Layout *layout, PyObject *out) {
+    if (!out) return 1;
+    if (!layout->single && (!PyTuple_CheckExact(out) || PyTuple_GET_SIZE(out) != layout->outputs)) return 0;
+    for (Py_ssize_t i = 0; i < layout->outputs; i++) {
+        PyObject *given = given_for(layout, out, i);
+        if (given && !(is_array_for(&layout->slots[layout->inputs + i], given) && PyArray_ISWRITEABLE((PyArrayObject *)given))) return 0;
+    }
     return 1;
 }
 
 /* A tuple for the results, arrays in their places: made before the run, because allocation may run the
  * garbage collector, and that this very function. */
-static PyObject *make_results(const Layout *layout) {
+static PyObject *make_results(const Layout *layout, PyObject *out) {
     PyObject *results = PyTuple_New(layout->outputs);
     for (Py_ssize_t i = 0; results && i < layout->outputs; i++) {
         const Slot *slot = &layout->slots[layout->inputs + i];
         if (slot->rank < 0) continue;
-        PyObject *array = PyArray_SimpleNew(slot->rank, (npy_intp *)slot->shape, slot->kind->numpy);
+        PyObject *array = given_for(layout, out, i);
+        array = array ? Py_NewRef(array) : PyArray_SimpleNew(slot->rank, (npy_intp *)slot->shape, slot->kind->numpy);
         if (!array) Py_CLEAR(results);
         else PyTuple_SET_ITEM(results, i, array);
     }
@@ -133,7 +158,7 @@ static int load_results(const Layout *layout, const uint8_t *data, PyObject *res
         const Slot *slot = &layout->slots[layout->inputs + i];
         if (slot->rank >= 0) {
             PyArrayObject *array = (PyArrayObject *)PyTuple_GET_ITEM(results, i);
-            memcpy(PyArray_DATA(array), data + slot->offset, slot->bytes);
+            memmove(PyArray_DATA(array), data + slot->offset, slot->bytes);
             continue;
         }
         PyObject *number = load(slot->kind->code, data + slot->offset);
@@ -143,14 +168,15 @@ static int load_results(const Layout *layout, const uint8_t *data, PyObject *res
     return 0;
 }
 
-/* Any layout, any program. Returns NULL without an exception where the arguments do not match. */
-static PyObject *call_general(Program *program, const Layout *layout, PyObject *const *args) {
-    PyObject *results = make_results(layout);
+/* Any layout, any program. Returns NULL without an exception where arguments or `out` do not match. */
+static PyObject *call_general(Program *program, const Layout *layout, PyObject *const *args, PyObject *out) {
+    if (!is_right_out(layout, out)) return NULL;
+    PyObject *results = make_results(layout, out);
     if (!results) return NULL;
     const int shared = program->shared;
     uint8_t *data = program->runner.memory.data;
     if (shared) enter(program);
-    int matched = 1;
+    int matched = is_right_out(layout, out); /* still: see make_results */
     for (Py_ssize_t i = 0; i < layout->inputs && matched; i++) matched = store_argument(&layout->slots[i], data, args[i]);
     if (matched && program->long_running) call_unlocked(program);
     else if (matched) hl_call(&program->runner);
@@ -163,10 +189,10 @@ static PyObject *call_general(Program *program, const Layout *layout, PyObject *
     return only;
 }
 
-static PyObject *call_kept(Function *self, PyObject *const *args) {
+static PyObject *call_kept(Function *self, PyObject *const *args, PyObject *out) {
     PyObject *kept = Py_NewRef(self->kept);
     Program *program = (Program *)Py_NewRef((PyObject *)self->program);
-    PyObject *result = call_general(program, self->layout, args);
+    PyObject *result = call_general(program, self->layout, args, out);
     Py_DECREF(program);
     Py_DECREF(kept);
     return result;
@@ -198,8 +224,9 @@ static PyObject *function_call(PyObject *object, PyObject *const *args, size_t n
         Py_DECREF(arrays);
         return result;
     }
-    if (program && PyVectorcall_NARGS(nargsf) == layout->inputs && !(kwnames && PyTuple_GET_SIZE(kwnames))) {
-        if (layout->single && !layout->arrays && !program->shared) {
+    const int keywords = kwnames && PyTuple_GET_SIZE(kwnames);
+    if (program && PyVectorcall_NARGS(nargsf) == layout->inputs && (!keywords || (self->takes_out && only_out(kwnames)))) {
+        if (layout->single && !layout->arrays && !program->shared && !keywords) {
             /* The path that is counted in nanoseconds. No Python code can run inside it. */
             uint8_t *data = program->runner.memory.data;
             const Slot *slot = layout->slots, *end = slot + layout->inputs;
@@ -210,7 +237,7 @@ static PyObject *function_call(PyObject *object, PyObject *const *args, size_t n
             }
             args -= slot - layout->slots;
         } else {
-            PyObject *result = call_kept(self, args);
+            PyObject *result = call_kept(self, args, keywords && args[layout->inputs] != Py_None ? args[layout->inputs] : NULL);
             if (result || PyErr_Occurred()) return result;
         }
     }
@@ -263,14 +290,16 @@ static int set_fallback(PyObject *object, PyObject *value, void *unused) {
 }
 
 static PyObject *function_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"program", "inputs", "outputs", "single", "fallback", NULL};
+    static char *names[] = {"program", "inputs", "outputs", "single", "fallback", "takes_out", NULL};
     PyObject *program, *inputs, *outputs, *fallback;
-    int single;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOpO:Function", names, &program, &inputs, &outputs, &single, &fallback))
+    int single, takes_out = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOpO|p:Function", names, &program, &inputs, &outputs, &single, &fallback,
+                                     &takes_out))
         return NULL;
     Function *self = (Function *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->call = function_call;
+    self->takes_out = (char)takes_out;
     if (specialise(self, program, inputs, outputs, single) || set_fallback((PyObject *)self, fallback, NULL)) Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -398,11 +427,12 @@ PyTypeObject Function_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "hotloop._runner.Function",
     .tp_basicsize = sizeof(Function),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
-    .tp_doc = "Function(program, inputs, outputs, single, fallback)\n--\n\n"
+    .tp_doc = "Function(program, inputs, outputs, single, fallback, takes_out=False)\n--\n\n"
               "A call that writes its arguments, runs `program` and returns its results as Python numbers.\n\n"
               "inputs, outputs: (kind, offset) for a number, (kind, offset, shape) for an array, one per argument or\n"
               "result; kind is a character of the struct module. Arguments of other types, NumPy scalars and array\n"
-              "subclasses among them, keyword arguments, and numbers out of range go to `fallback`.",
+              "subclasses among them, keyword arguments, and numbers out of range go to `fallback`. takes_out: `out=`, an\n"
+              "array or a tuple of arrays and None, is what results are copied to, if types, shapes and order are right.",
     .tp_new = function_new,
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(Function, call),

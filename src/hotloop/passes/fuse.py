@@ -173,7 +173,7 @@ class _Fuser:
         packed = sum(size(arg.shape) for arg in node.args if not self._is_in_memory(arg))
         taken = size(node.shape) if node.id in self.taken else 0
         left = _density(node.args[0]) * _density(node.args[1])  # of the products, after structural zeros vanish
-        return 2.5 * vectors + PACKED * packed + 2 * taken < 2 * work * left
+        return 4 * vectors + PACKED * packed + 2 * taken < 2 * work * left
 
     def _is_in_memory(self, node: Node) -> bool:
         while node.op in _MOVEMENTS and node.shape:
