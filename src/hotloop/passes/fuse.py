@@ -16,7 +16,8 @@ from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Node, Shape
 from hotloop.ir.loop import rebuild
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import walk
-from hotloop.ops.shape import CHUNK, FOLDS, broadcast, matmul, reshape, take, transpose
+from hotloop.ops.algebra import absorbs
+from hotloop.ops.shape import CHUNK, FOLDS, broadcast, matmul, pack, reshape, take, transpose
 from hotloop.passes.body import BodyWriter, Space
 from hotloop.passes.kernel import row_major, size, view
 from hotloop.passes.nest import LONGEST_WRITTEN
@@ -287,6 +288,10 @@ def _mostly_zeros(node: Node) -> bool:
 
 def _density(node: Node) -> float:
     """Return which part of an array is not structural zeros."""
+    while node.op in (transpose, reshape):
+        node = node.args[0]
+    if node.op is pack:
+        return sum(not absorbs(item) for item in node.args) / len(node.args)
     if not (node.is_const and node.shape and node.attr.structural):
         return 1.0
     return float((node.attr.value != 0).mean())
