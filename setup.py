@@ -52,6 +52,7 @@ EXTENSIONS = [
         "runner/python_plan.c",
         "runner/arrays.c",
         "runner/threads.c",
+        "runner/transpose.c",
         "runner/memory_pool.c",
         headers=("runner/*.h",),
         flags=("-Wconversion", "-pthread"),
