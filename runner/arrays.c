@@ -1,10 +1,13 @@
 /* See arrays.h. */
+#define _GNU_SOURCE
 #include "arrays.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "runner.h"
 #include "threads.h"
+#include "transpose.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -14,9 +17,15 @@
  * free; what packing an element costs. */
 static const double WORTH_THREADS = 1e8, SHARE = 25e6, PACKING = 500;
 
+/* Nanoseconds after which the caller is asked whether to go on. */
+static const int64_t PATIENCE = 50000000;
+
 enum { /* elements */
     SMALLEST_SHARE = 1024,
-    SQUARE = 8,
+    FEWEST_ROWS = 8, ENOUGH_ROWS = 32, /* of a tile that is packed across its rows */
+    TILE = 512,            /* of a row of such a tile, where the order is free */
+    TILE_BYTES = 512 << 10,
+    PADDED = 256, PAD = 16, /* packed rows from this length on are that much further apart */
     WORTH_A_CALL = 8,      /* from which on memcpy is faster than a loop */
     LONG_RUN = 512,        /* from which on a run is taken where it is, not packed */
 };
@@ -24,6 +33,8 @@ enum { /* elements */
 static void put(uint8_t *at, int64_t value) { memcpy(at, &value, sizeof value); }
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t units_of(int64_t count, int64_t unit) { return count / unit + (count % unit != 0); }
 
 /* ------------------------------------------------------------------------------------ walks */
 
@@ -45,6 +56,7 @@ void hl_make_walk(hl_walk *walk, const hl_stream *stream, const hl_view *view, i
     walk->data = view->data;
     walk->itemsize = itemsize;
     walk->rank = 0;
+    walk->across = -1;
     uint64_t misaligned = (uintptr_t)view->data;
     for (int i = 0; i < rank; i++) {
         if (lengths[i] == 1) continue;
@@ -130,17 +142,6 @@ static void unpack_row(uint8_t *to, int64_t stride, const uint8_t *from, int64_t
     }
 }
 
-/* Rows whose elements are further apart than the rows are: in squares, so that what comes into the cache
- * with an element is used before it leaves. */
-static inline __attribute__((always_inline)) void pack_squares(uint8_t *to, const uint8_t *from, int64_t rows, int64_t row_stride,
-                                                               int64_t count, int64_t stride, int64_t size) {
-    for (int64_t j = 0; j < count; j += SQUARE)
-        for (int64_t i = 0; i < rows; i += SQUARE)
-            for (int64_t row = i; row < smaller(i + SQUARE, rows); row++)
-                copy_items(to + (row * count + j) * size, size, from + row * row_stride + j * stride, stride,
-                           smaller(SQUARE, count - j), (size_t)size);
-}
-
 /* One row again and again. */
 static void pack_copies(uint8_t *to, const uint8_t *from, const hl_walk *walk, int64_t rows) {
     const int64_t count = walk->length[walk->rank - 1], bytes = rows * count * walk->itemsize;
@@ -148,27 +149,10 @@ static void pack_copies(uint8_t *to, const uint8_t *from, const hl_walk *walk, i
     for (int64_t done = count * walk->itemsize; done < bytes; done *= 2) memcpy(to + done, to, (size_t)smaller(done, bytes - done));
 }
 
-static void pack_rows(uint8_t *to, const uint8_t *from, const hl_walk *walk, int64_t rows) {
+/* How many whole rows from here on are one and the same; 0: no more than this. */
+static int64_t same_rows(const hl_walk *walk, const int64_t *index, int64_t count) {
     const int inner = walk->rank - 1;
-    const int64_t count = walk->length[inner], stride = walk->stride[inner], row_stride = walk->stride[inner - 1];
-    if (row_stride == 0) {
-        pack_copies(to, from, walk, rows);
-        return;
-    }
-    switch (walk->itemsize) {
-    case 1: pack_squares(to, from, rows, row_stride, count, stride, 1); break;
-    case 2: pack_squares(to, from, rows, row_stride, count, stride, 2); break;
-    case 4: pack_squares(to, from, rows, row_stride, count, stride, 4); break;
-    default: pack_squares(to, from, rows, row_stride, count, stride, 8);
-    }
-}
-
-/* How many whole rows from here on are better packed together; 0: none. */
-static int64_t rows_together(const hl_walk *walk, const int64_t *index, int64_t count) {
-    const int inner = walk->rank - 1;
-    if (inner < 1 || index[inner]) return 0;
-    const int64_t stride = walk->stride[inner], row_stride = walk->stride[inner - 1];
-    if (row_stride && (row_stride < 0 ? -row_stride : row_stride) >= (stride < 0 ? -stride : stride)) return 0;
+    if (inner < 1 || index[inner] || walk->stride[inner - 1]) return 0;
     const int64_t rows = smaller(count / walk->length[inner], walk->length[inner - 1] - index[inner - 1]);
     return rows > 1 ? rows : 0;
 }
@@ -181,11 +165,10 @@ static void transfer(const hl_walk *walk, int64_t start, int64_t count, uint8_t 
     const int64_t length = walk->rank ? walk->length[inner] : 1, stride = walk->rank ? walk->stride[inner] : 0;
     while (count > 0) {
         int64_t part = walk->rank ? smaller(count, length - index[inner]) : count;
-        const int64_t rows = unpacking ? 0 : rows_together(walk, index, count);
+        const int64_t rows = unpacking ? 0 : same_rows(walk, index, count);
         if (rows) {
-            pack_rows(dense, at, walk, rows);
+            pack_copies(dense, at, walk, rows);
             part = rows * length;
-            at += (rows - 1) * walk->stride[inner - 1];
             index[inner - 1] += rows - 1;
         } else if (unpacking) unpack_row(at, stride, dense, part, walk->itemsize);
         else pack_row(dense, at, stride, part, walk->itemsize);
@@ -193,6 +176,56 @@ static void transfer(const hl_walk *walk, int64_t start, int64_t count, uint8_t 
         count -= part;
         if (count) at = next_row(walk, at, index);
     }
+}
+
+/* ------------------------------------------------------------------------------- across the rows */
+
+/* The dimension whose steps lead from one row of `inner` elements to the next, if these steps are shorter
+ * than those inside of a row; else -1. Rows are then packed many at a time, so that what comes into the
+ * cache with an element is used before it leaves. */
+static int dimension_across(const hl_walk *walk, int64_t inner) {
+    int64_t length = 1;
+    int i = walk->rank;
+    while (i > 0 && length < inner) length *= walk->length[--i];
+    if (length != inner || i < 1 || i == walk->rank) return -1;
+    const int64_t stride = walk->stride[walk->rank - 1], step = walk->stride[i - 1];
+    return step && (step < 0 ? -step : step) < (stride < 0 ? -stride : stride) ? i - 1 : -1;
+}
+
+static void move_tile(const hl_walk *walk, uint8_t *at, int64_t rows, int64_t count, uint8_t *dense, int64_t pitch, int unpacking) {
+    const int64_t step = walk->stride[walk->across], stride = walk->stride[walk->rank - 1], size = walk->itemsize;
+    if (step != size)
+        for (int64_t i = 0; i < rows; i++) {
+            if (unpacking) unpack_row(at + i * step, stride, dense + i * pitch, count, size);
+            else pack_row(dense + i * pitch, at + i * step, stride, count, size);
+        }
+    else if (unpacking) hl_transpose(at, stride, dense, pitch, count, rows, size);
+    else hl_transpose(dense, pitch, at, stride, rows, count, size);
+}
+
+/* Move elements [offset, offset + count) of rows between memory and dense rows, `pitch` bytes apart. */
+static void move_across(const hl_walk *walk, int64_t inner, int64_t row, int64_t rows, int64_t offset, int64_t count, uint8_t *dense,
+                        int64_t pitch, int unpacking) {
+    int64_t index[HL_RANK];
+    const int64_t length = walk->length[walk->rank - 1], width = walk->length[walk->across];
+    for (int64_t some; rows > 0; row += some, rows -= some, dense += some * pitch) {
+        some = smaller(rows, width - row % width);
+        for (int64_t done = 0, part; done < count; done += part) {
+            part = smaller(count - done, length - (offset + done) % length);
+            uint8_t *at = locate(walk, row * inner + offset + done, index);
+            move_tile(walk, at, some, part, dense + done * walk->itemsize, pitch, unpacking);
+        }
+    }
+}
+
+/* Move elements of rows in whatever way is best. */
+static void move_rows(const hl_job *job, const hl_walk *walk, int64_t row, int64_t rows, int64_t offset, int64_t count, uint8_t *dense,
+                      int unpacking) {
+    const int64_t start = row * job->inner + offset, pitch = job->pitch * walk->itemsize;
+    if (walk->across >= 0) move_across(walk, job->inner, row, rows, offset, count, dense, pitch, unpacking);
+    else if (rows == 1 || (job->pitch == job->inner && count == job->inner)) transfer(walk, start, rows * count, dense, unpacking);
+    else
+        for (int64_t i = 0; i < rows; i++) transfer(walk, start + i * job->inner, count, dense + i * pitch, unpacking);
 }
 
 /* The place of elements [start, start + count) if they lie one after another, else NULL. */
@@ -214,7 +247,7 @@ static void give_tails(const hl_kernel *kernel, const hl_context *context, int64
     for (int i = 0; i < kernel->reads + kernel->writes; i++) {
         const hl_stream *stream = &kernel->streams[i];
         uint8_t *tail = context->tails + stream->tail_at;
-        if (i < kernel->reads) memcpy(tail, context->at[i] + full * stream->itemsize, (size_t)rest * stream->itemsize);
+        if (i < kernel->reads) memcpy(tail, context->places[i].at + full * stream->itemsize, (size_t)rest * stream->itemsize);
         put(context->data + stream->tail_offset, (intptr_t)tail);
     }
 }
@@ -222,21 +255,20 @@ static void give_tails(const hl_kernel *kernel, const hl_context *context, int64
 static void take_tails(const hl_kernel *kernel, const hl_context *context, int64_t full, int64_t rest) {
     for (int i = kernel->reads; i < kernel->reads + kernel->writes; i++) {
         const hl_stream *stream = &kernel->streams[i];
-        memcpy(context->at[i] + full * stream->itemsize, context->tails + stream->tail_at, (size_t)rest * stream->itemsize);
+        memcpy(context->places[i].at + full * stream->itemsize, context->tails + stream->tail_at, (size_t)rest * stream->itemsize);
     }
 }
 
-/* Run the kernel on the next `count` elements, and step over them. */
+/* Run the kernel on the next `count` elements. */
 static void call_kernel(const hl_job *job, const hl_context *context, int64_t count) {
     const hl_kernel *kernel = job->kernel;
     const int64_t rest = count & (int64_t)(kernel->block - 1), full = count - rest;
     const int streams = kernel->reads + kernel->writes;
-    for (int i = 0; i < streams; i++) put(context->data + kernel->streams[i].pointer_offset, (intptr_t)context->at[i]);
+    for (int i = 0; i < streams; i++) put(context->data + kernel->streams[i].pointer_offset, (intptr_t)context->places[i].at);
     if (rest) give_tails(kernel, context, full, rest);
     put(context->data + kernel->count_offset, count);
     call_entry(job, context, kernel->entry);
     if (rest) take_tails(kernel, context, full, rest);
-    for (int i = 0; i < streams; i++) context->at[i] += count * kernel->streams[i].itemsize;
 }
 
 static void keep_partials(const hl_job *job, const hl_context *context, int64_t number) {
@@ -247,24 +279,35 @@ static void keep_partials(const hl_job *job, const hl_context *context, int64_t 
     }
 }
 
-/* Elements [start, start + count), row by row; `number` is that of the first row's results. */
-static void run_piece(const hl_job *job, const hl_context *context, int64_t start, int64_t count, int64_t row, int64_t number) {
+/* Where the kernel finds the elements of a stream that it reads or writes, and how far it is to the next row. */
+static void place_stream(const hl_job *job, const hl_context *context, int number, int64_t row, int64_t rows, int64_t offset, int64_t count) {
+    const hl_stream *stream = &job->kernel->streams[number];
+    const hl_walk *walk = &job->walks[number];
+    hl_place *place = &context->places[number];
+    *place = (hl_place){.at = in_place(walk, row * job->inner + offset, (rows - 1) * job->inner + count), .step = job->inner * walk->itemsize};
+    if (place->at) return;
+    place->each_row = !job->joined && count >= LONG_RUN && walk->run && walk->run % job->inner == 0;
+    if (place->each_row) return;
+    place->step = job->pitch * walk->itemsize;
+    place->at = place->packed = context->scratch + stream->pack_at * job->room;
+    if (number < job->kernel->reads) move_rows(job, walk, row, rows, offset, count, place->packed, 0);
+}
+
+/* Elements [offset, offset + count) of each of some rows. */
+static void run_rows(const hl_job *job, const hl_context *context, int64_t row, int64_t rows, int64_t offset, int64_t count) {
     const hl_kernel *kernel = job->kernel;
     const int streams = kernel->reads + kernel->writes;
-    for (int i = 0; i < streams; i++) {
-        context->at[i] = in_place(&job->walks[i], start, count);
-        if (context->at[i]) continue;
-        context->at[i] = context->scratch + kernel->streams[i].pack_at;
-        if (i < kernel->reads) transfer(&job->walks[i], start, count, context->at[i], 0);
+    for (int i = 0; i < streams; i++) place_stream(job, context, i, row, rows, offset, count);
+    const int64_t at_once = job->joined ? rows : 1;
+    for (int64_t i = 0; i < rows; i += at_once) {
+        for (int j = 0; j < streams; j++)
+            if (context->places[j].each_row) context->places[j].at = in_place(&job->walks[j], (row + i) * job->inner + offset, count);
+        call_kernel(job, context, at_once * count);
+        if (kernel->reductions) keep_partials(job, context, (row + i) * job->chunks + offset / HL_CHUNK);
+        for (int j = 0; j < streams; j++) context->places[j].at += context->places[j].step;
     }
-    for (int64_t done = 0; done < count; done += row) {
-        call_kernel(job, context, row);
-        if (kernel->reductions) keep_partials(job, context, number++);
-    }
-    for (int i = kernel->reads; i < streams; i++) {
-        uint8_t *packed = context->scratch + kernel->streams[i].pack_at;
-        if (!in_place(&job->walks[i], start, count)) transfer(&job->walks[i], start, count, packed, 1);
-    }
+    for (int i = kernel->reads; i < streams; i++)
+        if (context->places[i].packed) move_rows(job, &job->walks[i], row, rows, offset, count, context->places[i].packed, 1);
 }
 
 /* ----------------------------------------------------------------------------------------- units */
@@ -285,26 +328,23 @@ static int64_t piece_of(const hl_job *job, int64_t start, int64_t end) {
 static void run_map(const hl_job *job, const hl_context *context, int64_t start, int64_t end) {
     while (start < end) {
         int64_t count = piece_of(job, start, end);
-        run_piece(job, context, start, count, count, 0);
+        run_rows(job, context, 0, 1, start, count);
         start += count;
     }
 }
 
 static void run_unit(const hl_job *job, const hl_context *context, int64_t unit) {
-    if (!job->kernel->reductions) {
+    if (!job->chunk) {
         int64_t start = unit * job->unit;
         run_map(job, context, start, start + smaller(job->unit, job->inner - start));
-    } else if (job->chunks > 1) { /* the same chunk of all rows first: they may share cache lines */
-        int64_t row = unit % job->outer, chunk = unit / job->outer;
-        int64_t count = smaller(HL_CHUNK, job->inner - chunk * HL_CHUNK);
-        run_piece(job, context, row * job->inner + chunk * HL_CHUNK, count, count, row * job->chunks + chunk);
-    } else {
-        int64_t row = unit * job->unit, rows = smaller(job->unit, job->outer - row);
-        run_piece(job, context, row * job->inner, rows * job->inner, job->inner, row);
+    } else { /* the same chunk of all rows first: they may share cache lines */
+        const int64_t groups = units_of(job->outer, job->unit);
+        const int64_t row = unit % groups * job->unit, offset = unit / groups * job->chunk;
+        run_rows(job, context, row, smaller(job->unit, job->outer - row), offset, smaller(job->chunk, job->inner - offset));
     }
 }
 
-/* ------------------------------------------------------------------------ floating-point state */
+/* ------------------------------------------------------------------------- floating-point state */
 
 #if defined(__x86_64__)
 /* The mode that runner.c calls programs in (see call_strictly there), set once for many calls. */
@@ -324,16 +364,35 @@ static unsigned enter_strictly(void) { return 0; }
 static void leave_strictly(unsigned mode) { (void)mode; }
 #endif
 
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Ask the caller, in its own floating-point mode, whether to stop; then nobody begins another unit. */
+static void ask(hl_job *job, unsigned mode) {
+    leave_strictly(mode);
+    job->stopped = job->interrupted(job->caller);
+    enter_strictly();
+    if (job->stopped) atomic_store(&job->next, job->units);
+}
+
 static void work(void *object, int number) {
     hl_job *job = object;
     const hl_context *context = job->contexts[number];
     for (int i = 0; i < job->kernel->scalars; i++)
         memcpy(context->data + job->scalars[i].offset, job->scalars[i].bytes, job->scalars[i].size);
+    const int asks = number == 0 && job->interrupted && job->units > 1;
+    int64_t asked = asks ? nanoseconds() : 0;
     unsigned mode = enter_strictly();
     for (;;) {
         int64_t unit = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
         if (unit >= job->units) break;
         run_unit(job, context, unit);
+        if (!asks || nanoseconds() - asked < PATIENCE) continue;
+        ask(job, mode);
+        asked = nanoseconds();
     }
     leave_strictly(mode);
 }
@@ -370,41 +429,88 @@ static void combine_all(const hl_job *job, int which) {
 
 /* ------------------------------------------------------------------------------------------ jobs */
 
-static int64_t units_of(int64_t count, int64_t unit) { return count / unit + (count % unit != 0); }
-
 /* Elements that a thread takes at once. */
 static int64_t share_of(double cost) {
     const int64_t elements = (int64_t)(SHARE / (cost < 1 ? 1 : cost)) / SMALLEST_SHARE * SMALLEST_SHARE;
     return elements > HL_CHUNK ? HL_CHUNK : elements < SMALLEST_SHARE ? SMALLEST_SHARE : elements;
 }
 
+/* Of a kernel whose order is free: the length of rows that are best packed many at a time; 0: there are none. */
+static int64_t row_to_cross(const hl_job *job) {
+    for (int i = 0; i < job->kernel->reads + job->kernel->writes; i++) {
+        const hl_walk *walk = &job->walks[i];
+        const int64_t length = walk->rank ? walk->length[walk->rank - 1] : 0;
+        if (!walk->flat && dimension_across(walk, length) >= 0) return length;
+    }
+    return 0;
+}
+
+/* How many rows of which the packed streams cross are packed at once. The packed rows are a little more than
+ * their length apart: at multiples of a page they would compete for the same places of the cache. */
+static void prepare_tiles(hl_job *job, int64_t itemsize, int threads) {
+    int64_t rows = TILE_BYTES / (job->chunk * itemsize);
+    rows = rows < FEWEST_ROWS ? FEWEST_ROWS : rows > ENOUGH_ROWS ? ENOUGH_ROWS : rows;
+    while (threads > 1 && rows > FEWEST_ROWS && units_of(job->outer, rows) * job->chunks < 4 * threads) rows /= 2;
+    if (rows > job->unit) job->unit = rows;
+    if (job->chunk >= PADDED) job->pitch = (units_of(job->chunk, PAD) + 1) * PAD;
+    const int64_t base = job->kernel->reductions ? HL_CHUNK : HL_PACKED;
+    job->room = (size_t)units_of(smaller(job->unit, job->outer) * job->pitch, base);
+}
+
+static void prepare_rows(hl_job *job, int threads) {
+    const hl_kernel *kernel = job->kernel;
+    int64_t itemsize = 0;
+    for (int i = 0; i < kernel->reads + kernel->writes; i++) {
+        hl_walk *walk = &job->walks[i];
+        walk->across = walk->flat ? -1 : dimension_across(walk, job->inner);
+        if (walk->across >= 0 && walk->itemsize > itemsize) itemsize = walk->itemsize;
+    }
+    const int64_t most = kernel->reductions ? HL_CHUNK : job->inner > 2 * TILE ? TILE : job->inner;
+    job->chunk = job->pitch = smaller(job->inner, most);
+    job->chunks = units_of(job->inner, job->chunk);
+    job->unit = job->chunks > 1 ? 1 : (kernel->reductions ? HL_CHUNK : 4 * HL_PACKED) / job->inner;
+    if (job->unit < 1) job->unit = 1;
+    if (itemsize) prepare_tiles(job, itemsize, threads);
+    job->units = units_of(job->outer, job->unit) * job->chunks;
+    job->joined = !kernel->reductions && job->pitch == job->inner;
+}
+
+static void prepare_map(hl_job *job, double cost, int64_t elements) {
+    job->outer = 1;
+    job->inner = job->pitch = elements;
+    job->unit = job->picoseconds > WORTH_THREADS ? share_of(cost) : elements;
+    job->units = units_of(elements, job->unit);
+}
+
 int hl_prepare(hl_job *job) {
     const hl_kernel *kernel = job->kernel;
     const int64_t elements = job->outer * job->inner; /* python_arrays.c knows that it fits */
     double cost = (double)kernel->cost;
-    for (int i = 0; i < kernel->reads + kernel->writes; i++)
+    int flat = 1;
+    for (int i = 0; i < kernel->reads + kernel->writes; i++) {
+        flat &= job->walks[i].flat;
         if (!job->walks[i].flat) cost += PACKING;
-    job->picoseconds = (double)elements * cost;
-    job->next = 0;
-    int threads = job->picoseconds > WORTH_THREADS ? hl_get_threads() : 1;
-    if (!kernel->reductions) {
-        job->inner = elements;
-        job->unit = threads > 1 || elements == 0 ? share_of(cost) : elements;
-        job->units = units_of(elements, job->unit);
-        job->chunks = 1;
-    } else {
-        job->chunks = units_of(job->inner, HL_CHUNK);
-        job->unit = job->inner < HL_CHUNK ? HL_CHUNK / job->inner : 1;
-        job->units = job->chunks > 1 ? job->outer * job->chunks : units_of(job->outer, job->unit);
     }
-    return (int)smaller(threads, job->units < 1 ? 1 : job->units);
+    job->picoseconds = (double)elements * cost;
+    job->next = job->chunk = job->joined = job->stopped = 0;
+    job->room = job->chunks = 1;
+    const int threads = job->picoseconds > WORTH_THREADS ? hl_get_threads() : 1;
+    const int64_t crossed = kernel->reductions || flat ? 0 : row_to_cross(job);
+    if (crossed) {
+        job->outer = elements / crossed;
+        job->inner = crossed;
+    }
+    if (crossed || kernel->reductions) prepare_rows(job, threads);
+    else prepare_map(job, cost, elements);
+    job->scratch = flat ? 0 : kernel->scratch * job->room;
+    return (int)smaller(threads, job->units);
 }
 
 int64_t hl_partials(const hl_job *job) { return job->chunks > 1 ? job->outer * job->chunks : 0; }
 
 void hl_run_job(hl_job *job, int threads) {
     hl_share(work, job, threads);
-    if (job->chunks < 2) return;
+    if (!job->kernel->reductions || job->chunks < 2 || job->stopped) return;
     unsigned mode = enter_strictly();
     for (int i = 0; i < job->kernel->reductions; i++) combine_all(job, i);
     leave_strictly(mode);

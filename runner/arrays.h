@@ -62,6 +62,7 @@ typedef struct {
     int64_t itemsize;
     int64_t run; /* elements that are sure to lie one after another from multiples of it on; 0: none */
     int rank, flat; /* flat: the whole is one run */
+    int across; /* the dimension from row to row of a job, if its steps are short; -1: none */
     int64_t length[HL_RANK], stride[HL_RANK];
 } hl_walk;
 
@@ -71,11 +72,19 @@ typedef struct {
     uint8_t bytes[8];
 } hl_scalar;
 
+/* Of a stream in the rows that are in work. */
+typedef struct {
+    uint8_t *at;     /* of the row in work */
+    uint8_t *packed; /* scratch memory, NULL: the elements are used where they are */
+    int64_t step;    /* bytes from row to row */
+    int each_row;    /* 1: each row has to be located */
+} hl_place;
+
 /* What a thread needs for itself. */
 typedef struct {
     uint8_t *data; /* copy of the program's data block */
     uint8_t *tails; /* scratch of one block for each stream; the first is for partial results */
-    uint8_t **at;  /* of the piece in work, for each stream */
+    hl_place *places; /* for each stream */
     uint8_t *scratch;
     size_t scratch_size;
 } hl_context;
@@ -84,15 +93,21 @@ typedef struct {
 typedef struct {
     const hl_kernel *kernel;
     const uint8_t *code;
-    const hl_walk *walks;   /* for each stream */
+    hl_walk *walks;         /* for each stream */
     const hl_scalar *scalars;
     hl_context **contexts;  /* for each thread */
     uint8_t **results;      /* for each reduction: kept elements in C order */
     uint8_t **partials;     /* for each reduction: hl_partials() elements; unused if that is 0 */
-    int64_t outer, inner;   /* elements of the kept and of the other dimensions */
+    int64_t outer, inner;   /* elements of the kept and of the other dimensions: rows, and their length */
+    int (*interrupted)(void *caller); /* whether to stop, asked now and then on the caller's thread; may be NULL */
+    void *caller;
     /* -------------------------------------------------------------------------------------- */
-    int64_t unit, units;    /* elements, or rows of reductions, that a thread takes at once */
-    int64_t chunks;         /* of each reduction */
+    int64_t unit, units;    /* elements, or rows, that a thread takes at once */
+    int64_t chunk, chunks;  /* of each row; chunk 0: there are no rows, elements are taken as they come */
+    int64_t pitch;          /* elements from one packed row to the next */
+    int joined;             /* rows are taken in one call */
+    int stopped;            /* what `interrupted` said */
+    size_t room, scratch;   /* kernel->scratch is needed so many times; bytes of a context, 0 if nothing is packed */
     double picoseconds;     /* about, of the whole */
     atomic_llong next;
 } hl_job;
@@ -100,7 +115,8 @@ typedef struct {
 /* Collapse the dimensions of a stream. `lengths`: of the iteration space. */
 void hl_make_walk(hl_walk *walk, const hl_stream *stream, const hl_view *view, int rank, const int64_t *lengths);
 
-/* Decide how the work is cut; returns how many threads are worth their while. */
+/* Decide how the work is cut; returns how many threads are worth their while. Jobs without reductions may get
+ * other rows than the caller's. */
 int hl_prepare(hl_job *job);
 
 /* How many partial results each reduction needs memory for. */

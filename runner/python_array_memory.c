@@ -70,11 +70,11 @@ void free_calls(ArrayFunction *self) {
 static hl_context *new_context(const ArrayFunction *self) {
     const size_t data = ((size_t)self->program->runner.data_size + HL_LINE - 1) / HL_LINE * HL_LINE;
     const size_t head = (sizeof(hl_context) + HL_LINE - 1) / HL_LINE * HL_LINE;
-    uint8_t *block = hl_take(head + data + self->tails + (size_t)self->streams * sizeof(uint8_t *));
+    uint8_t *block = hl_take(head + data + self->tails + (size_t)self->streams * sizeof(hl_place));
     if (!block) return NULL;
     hl_context *context = (hl_context *)block;
     *context = (hl_context){.data = block + head, .tails = block + head + data};
-    context->at = (uint8_t **)(context->tails + self->tails);
+    context->places = (hl_place *)(context->tails + self->tails);
     memcpy(context->data, self->program->runner.memory.data, self->program->runner.data_size);
     memset(context->tails, 0, self->tails);
     return context;

@@ -190,15 +190,11 @@ static int find_scalars(const ArrayFunction *self, Call *call, const Stage *stag
 
 /* ------------------------------------------------------------------------------------------ stages */
 
-/* The walks of a stage's streams; returns whether all are flat. */
-static int make_walks(const hl_kernel *kernel, Call *call, const int64_t *lengths) {
-    int flat = 1;
+static void make_walks(const hl_kernel *kernel, Call *call, const int64_t *lengths) {
     for (int i = 0; i < kernel->reads + kernel->writes; i++) {
         const hl_stream *stream = &kernel->streams[i];
         hl_make_walk(&call->walks[i], stream, &call->views[stream->buffer], kernel->rank, lengths);
-        flat &= call->walks[i].flat;
     }
-    return flat;
 }
 
 static int take_partials(Call *call, const hl_job *job) {
@@ -217,14 +213,27 @@ static int take_partials(Call *call, const hl_job *job) {
     return 0;
 }
 
-static void run_unlocked(hl_job *job, int threads) {
-    if (job->picoseconds > HANDOVER) {
-        Py_BEGIN_ALLOW_THREADS
+/* Whether a signal's handler raises something, as that of Ctrl-C does. */
+static int is_interrupted(void *caller) {
+    PyThreadState **state = caller;
+    PyEval_RestoreThread(*state);
+    int raised = PyErr_CheckSignals();
+    *state = PyEval_SaveThread();
+    return raised;
+}
+
+/* Run with the GIL released if that is worth it; -1: interrupted, with what a signal's handler raised. */
+static int run_unlocked(hl_job *job, int threads) {
+    if (job->picoseconds <= HANDOVER) {
         hl_run_job(job, threads);
-        Py_END_ALLOW_THREADS
-    } else {
-        hl_run_job(job, threads);
+        return 0;
     }
+    PyThreadState *state = PyEval_SaveThread();
+    job->caller = &state;
+    job->interrupted = is_interrupted;
+    hl_run_job(job, threads);
+    PyEval_RestoreThread(state);
+    return job->stopped ? -1 : 0;
 }
 
 static int run_kernel(const ArrayFunction *self, Call *call, const Stage *stage) {
@@ -236,14 +245,14 @@ static int run_kernel(const ArrayFunction *self, Call *call, const Stage *stage)
     }
     for (int i = 0; i < kernel->rank; i++) *(i < kernel->kept ? &outer : &inner) *= lengths[i];
     if (find_scalars(self, call, stage)) return -1;
-    const int flat = make_walks(kernel, call, lengths);
+    make_walks(kernel, call, lengths);
     hl_job job = {.kernel = kernel, .code = self->program->runner.memory.code, .walks = call->walks, .scalars = call->scalars,
                   .contexts = call->contexts, .results = call->results, .partials = call->partials, .outer = outer, .inner = inner};
-    const int threads = make_contexts(self, call, hl_prepare(&job), flat ? 0 : kernel->scratch);
+    const int wanted = hl_prepare(&job), threads = make_contexts(self, call, wanted, job.scratch);
     if (!threads || (kernel->reductions && take_partials(call, &job))) return -1;
-    run_unlocked(&job, threads);
+    const int failed = run_unlocked(&job, threads);
     for (int i = 0; i < kernel->reductions; i++) hl_give(call->partials[i]);
-    return 0;
+    return failed;
 }
 
 /* callable(*inputs, out=output), a tuple if there are several outputs. */
