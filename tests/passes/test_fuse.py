@@ -197,12 +197,34 @@ def test_what_costs_much_is_written_once_and_what_costs_little_is_done_again() -
     assert [len(node.attr.results) for node in cheap] == [1, 1]
 
 
-def test_short_and_loop_bound_arrays_stay_scalar() -> None:
+def test_short_arrays_stay_scalar() -> None:
     assert not kernels(hl.sum(hl.vector.input(np.ones(8, np.float32))))
-    x = hl.vector.input(np.ones(40, np.float32))
-    end = hl.loop(3, lambda v: v * hl.sum(v) * 0.01, x)
-    assert not kernels(end)
-    assert_native_is_reference([end.node], LIBRARIES[-1])
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("size", [24, 40, 100, 600])
+def test_loops_carry_arrays(size: int, arch: str) -> None:
+    x, y = (hl.vector.input(sample(size, "float32", special=False)) for _ in range(2))
+    n = hl.value(5)
+    matrix = hl.matrix(np.random.default_rng(0).normal(size=(size, size)).astype(np.float32) / size) if size < 600 else None
+    decayed = hl.loop(3, lambda v: v * hl.sum(v) * 0.01 + x, x)
+    first, second, total = hl.loop(4, lambda a, b, s: (b, a * 0.5 + b, s + a.sum()), x, y, 0.0)
+    picked = hl.loop(n, lambda v: v * 0.5 + v[3], x)
+    rows = hl.loop(3, lambda v: hl.tanh(matrix @ v) + y, x) if matrix is not None else x * 2.0
+    nested = hl.loop(3, lambda v: hl.loop(2, lambda w: w * 0.5 + v, v) + 1.0, x)
+    counted, steps = hl.while_loop(lambda v, k: v.sum() < 100.0, lambda v, k: (v + 1.0, k + 1), x, 0)
+    outputs = [decayed, first, second, total, picked, rows, nested, counted, steps, decayed.sum() + second[1], first + second]
+    assert_native_is_reference([out.node for out in outputs], arch)
+    for out in outputs:
+        assert_native_is_reference([out.node], arch)
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+def test_gradients_in_loops_stay_loops_over_lanes(arch: str) -> None:
+    x, y = (hl.vector.input(sample(200, "float32", special=False)) for _ in range(2))
+    end = hl.loop(20, lambda v: v - 0.1 * hl.grad((hl.sin(v) * y).sum(), v), x)
+    assert_native_is_reference([end.node], arch)
+    assert compile_graph([end.node], Options(arch=arch)).report.operations < 500
 
 
 def test_a_matrix_of_structural_zeros_costs_what_its_other_elements_cost() -> None:

@@ -18,7 +18,7 @@ from hotloop.ir.op import REGISTRY, Op
 # Instructions that are not overloads of a row; the emitter knows the same numbers.
 LOOP_BEGIN, LOOP_END, LOOP_EXIT, STORE, COPY = -1, -2, -3, -4, -5
 RANGE = -2  # in place of a loop's counter: it runs while its first carried value is below the value `trips`
-IN_MEMORY, OUTPUT, UNALIGNED = 1, 2, 4  # flags of values
+IN_MEMORY, OUTPUT, UNALIGNED, CHANGING = 1, 2, 4, 8  # flags of values; CHANGING: from trip to trip of the loop around it
 
 # Vectors of lanes, one register each; b32w and b64w are masks: a bool a lane, as all ones or all zeros.
 WIDE_SHORTS = ("f32w", "f64w", "i32w", "i64w", "b32w", "b64w")

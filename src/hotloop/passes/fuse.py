@@ -8,14 +8,15 @@ too small to be worth a loop, is left to `unroll`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 
 from hotloop import _graph
-from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Node, Shape
-from hotloop.ir.loop import rebuild
+from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Body, Node, Shape, structure
+from hotloop.ir.loop import captures, dependents, rebuild
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.ir.rewrite import walk
+from hotloop.ir.rewrite import ends, variables, walk
 from hotloop.ops.algebra import absorbs
 from hotloop.ops.shape import CHUNK, FOLDS, broadcast, matmul, pack, reshape, take, transpose
 from hotloop.passes.body import BodyWriter, Space
@@ -51,15 +52,30 @@ def fuse(outputs: Sequence[Node], sizes_known: bool = True, contract: bool = Fal
     nodes = walk(outputs)
     if not any(node.shape for node in nodes):
         return list(outputs)
-    return _Fuser(nodes, outputs, sizes_known, contract).fused()
+    bound: set[int] = set()
+    for node in nodes:
+        if node.op is PARAM or any(arg.id in bound for arg in node.args):
+            bound.add(node.id)  # in the body of a loop, which is fused by itself
+    return _Fuser([node for node in nodes if node.id not in bound], outputs, _Setting(sizes_known, contract), {}).fused()
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    sizes_known: bool
+    contract: bool
 
 
 class _Fuser:
-    def __init__(self, nodes: list[Node], outputs: Sequence[Node], sizes_known: bool, contract: bool) -> None:
-        self.contract = contract
+    """Fuses the nodes of a program, or of one body of a loop.
+
+    nodes: operands before users; what they use beside each other is read as it is, or as `fresh` has it.
+    """
+
+    def __init__(self, nodes: list[Node], outputs: Sequence[Node], setting: _Setting, fresh: Mapping[int, Node]) -> None:
         self.nodes = nodes
         self.outputs = outputs
-        self.sizes_known = sizes_known
+        self.setting = setting
+        self.sizes_known = setting.sizes_known
         self.prices = Prices()
         self.taken = {node.args[0].id for node in nodes if node.op is take}
         self.maps: set[int] = set()  # element-wise nodes
@@ -71,16 +87,15 @@ class _Fuser:
         self.written: set[int] = set()  # element-wise nodes that become arrays in memory
         self.wanted: dict[int, set[_Key]] = {}  # element-wise node -> kernels that compute it
         self.groups: dict[_Key, _Group] = {}
-        self.fresh: dict[int, Node] = {}
+        self.fresh = dict(fresh)
 
     def fused(self) -> list[Node]:
         """Return the outputs on kernels."""
-        bound: set[int] = set()
         for node in self.nodes:
-            if node.op is PARAM or any(arg.id in bound for arg in node.args):
-                bound.add(node.id)  # in the body of a loop: left to scalar code
-            self._classify(node, node.id in bound)
-        if not self.maps and not self.folds:
+            for arg in node.args:
+                self.ready.setdefault(arg.id, 0)  # from outside of the body
+            self._classify(node)
+        if not self.maps and not self.folds and not self.fresh and not any(node.op is LOOP for node in self.nodes):
             return list(self.outputs)
         for output in self.outputs:
             self._need(output)
@@ -90,8 +105,8 @@ class _Fuser:
 
     # -- what can be in kernels ----------------------------------------------------------------
 
-    def _classify(self, node: Node, bound: bool) -> None:
-        if not bound and self._is_map(node):
+    def _classify(self, node: Node) -> None:
+        if self._is_map(node):
             self.maps.add(node.id)
             self._set_level(node, node.shape)
             below = sum(self.cost.get(arg.id, 0) for arg in node.args if arg.shape == node.shape)
@@ -99,7 +114,7 @@ class _Fuser:
             if all(self._is_flat(arg, node.shape) for arg in node.args):
                 self.flat.add(node.id)
             return
-        fold = None if bound else self._fold_of(node)
+        fold = self._fold_of(node)
         if fold is None:
             self.ready[node.id] = max([self.ready[arg.id] for arg in node.args], default=0)
             return
@@ -179,7 +194,7 @@ class _Fuser:
     def _is_in_memory(self, node: Node) -> bool:
         while node.op in _MOVEMENTS and node.shape:
             node = node.args[0]
-        return node.op in (CONST, INPUT, STATE) or node.id in self.maps or node.id in self.folds
+        return node.op in (CONST, INPUT, STATE, PARAM) or node.id in self.maps or node.id in self.folds
 
     def _is_flat(self, arg: Node, shape: Shape) -> bool:
         if not arg.shape:
@@ -269,13 +284,29 @@ class _Fuser:
         return [self.fresh.get(output.id, output) for output in self.outputs]
 
     def _rebuild(self, node: Node) -> None:
-        if any(arg.id in self.fresh for arg in node.args):
+        args = [self.fresh.get(arg.id, arg) for arg in node.args]
+        if node.op is LOOP:
+            self.fresh[node.id] = self._fused_loop(node, args)
+        elif any(arg.id in self.fresh for arg in node.args):
             _graph.set_origin(node)
-            self.fresh[node.id] = rebuild(node, [self.fresh.get(arg.id, arg) for arg in node.args])
+            self.fresh[node.id] = rebuild(node, args)
+
+    def _fused_loop(self, loop: Node, args: Sequence[Node]) -> Node:
+        """Return a loop on other operands, with its body fused."""
+        body: Body = loop.attr
+        results = ends(body)
+        members = [node for node in dependents(results, variables(body)) if node.op is not PARAM]
+        fresh = _Fuser(members, results, self.setting, self.fresh).fused()
+        inits = args[: len(body.params)]
+        if all(map(is_, fresh, results)) and all(map(is_, inits, loop.args)):
+            return loop
+        condition = None if body.condition is None else fresh.pop()
+        made = Body(body.params, tuple(fresh), body.trips, body.index, condition)
+        return structure(LOOP, (*inits, *captures(made)), made, loop.dtype, loop.shape)
 
     def _build_group(self, key: _Key) -> None:
         group = self.groups[key]
-        writer = BodyWriter(group.space, self.sizes_known, self.contract, lambda node: key in self.wanted.get(node.id, ()))
+        writer = BodyWriter(group.space, self.sizes_known, self.setting.contract, lambda node: key in self.wanted.get(node.id, ()))
         for node in reversed(group.nodes):
             writer.add(node, self.folds.get(node.id))
         self.fresh.update(writer.results(self.fresh))

@@ -77,7 +77,9 @@ class Builder:
         self.stores: dict[int, list[int]] = {}  # node id -> further places
         self.early: list[tuple[Node, int]] = []  # outputs that are in memory already: copied first
         self.late: list[tuple[Node, int]] = []  # outputs that kernels put in memory elsewhere: copied last
+        self.copies: list[tuple[Node, int]] = []  # outputs that are whole arrays elsewhere
         self.listed: list[Node] = []
+        self.depth = 0  # of the user's loops around what is written
         self.owner: dict[int, int] = {}  # node id -> id of the innermost loop it runs in
         self.inside: dict[int, list[Node]] = {}  # loop id -> its nodes in order
         self.results: dict[int, dict[int, Node]] = {}  # kernel id -> its results that are used, by number
@@ -97,9 +99,12 @@ class Builder:
         if node.op is CONST:
             self.places[node.id] = self.memory.symbol("", "constant", node.dtype, shape, np.asarray(node.attr.value))
             return
-        if len(scalars) == 1 and scalars[0].shape:  # a kernel writes it
+        if len(scalars) == 1 and scalars[0].shape:
             self.places[node.id] = symbol = self.memory.symbol("", "output", node.dtype, shape, None, written=True)
-            self.places[scalars[0].id] = symbol
+            if scalars[0].op is RESULT and scalars[0].id not in self.places:
+                self.places[scalars[0].id] = symbol  # the kernel writes it there
+            else:
+                self.copies.append((scalars[0], symbol.offset))
             return
         init = np.array([s.attr.value if s.op is CONST else 0 for s in scalars], node.dtype.numpy).reshape(shape)
         symbol = self.memory.symbol("", "output", node.dtype, shape, init)
@@ -109,7 +114,7 @@ class Builder:
             if scalar.op is CONST:
                 continue
             if _in_memory(scalar):
-                given = scalar.op is take and scalar.args[0].op is RESULT
+                given = scalar.op is take and scalar.args[0].op in (RESULT, ITEM)
                 (self.late if given else self.early).append((scalar, offset))
             elif scalar.id in self.home or scalar.op in (ITEM, RESULT):
                 self.stores.setdefault(scalar.id, []).append(offset)
@@ -137,6 +142,8 @@ class Builder:
         self._add(nodes)
         for scalar, offset in self.late:
             self.store(scalar, self.use(scalar), offset)
+        for array, offset in self.copies:
+            copy_array(self, array, self._stream(array), offset)
 
     def use(self, node: Node) -> int:
         """Return the value of a node, entering constants and cells on first use."""
@@ -176,6 +183,8 @@ class Builder:
             self._add_stores_of(node)
         elif node.op is pack:
             pass  # the kernel that reads it puts it in memory
+        elif node.op is ITEM and node.shape:
+            self.arrays[node.id] = self.arrays[node.args[0].attr.params[node.attr].id]
         elif node.op is ITEM:
             self.number[node.id] = self.number[node.args[0].attr.params[node.attr].id]
             self._add_stores_of(node)
@@ -198,7 +207,12 @@ class Builder:
 
     def _add_loop(self, node: Node) -> None:
         body: Body = node.attr
-        params, inits, results = list(body.params), list(node.args[: len(body.params)]), list(body.results)
+        carried = list(zip(body.params, node.args, body.results, strict=False))
+        arrays = [triple for triple in carried if triple[0].shape]
+        params, inits, results = [[triple[k] for triple in carried if not triple[0].shape] for k in range(3)]
+        for param, init, _ in arrays:
+            self.arrays[param.id] = place = self.memory.place(param.dtype, param.shape, None, written=True)
+            copy_array(self, init, self._stream(init), place)
         members = self.inside[node.id]
         if body.index is not None:
             step = apply(REGISTRY["add"], body.index, constant(1, int32))
@@ -214,19 +228,37 @@ class Builder:
             self.carries.extend((self.new_value(param, param.dtype), start, -1))
         self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
         self.listed.append(node)
+        self.depth += 1
         if body.condition is not None:
-            needed = {n.id for n in dependents([body.condition], params)}
+            needed = {n.id for n in dependents([body.condition], [*params, *[param for param, _, _ in arrays]])}
             self._add([n for n in members if n.id in needed])
             self.code.extend((LOOP_EXIT, -1, self.use(body.condition), -1, -1, which))
             self.listed.append(node)
             members = [n for n in members if n.id not in needed]
         self._add(members)
+        self._carry(arrays)
         taken: set[int] = set()
         inside = {n.id for n in self.inside[node.id]} | {n.id for n in members}
         for k, result in enumerate(results):
             self.carries[3 * (first + k) + 2] = self._result(result, inside, taken)
+        self.depth -= 1
         self.code.extend((LOOP_END, -1, -1, -1, -1, which))
         self.listed.append(node)
+
+    def _carry(self, arrays: Sequence[tuple[Node, Node, Node]]) -> None:
+        """Copy the arrays that a loop carries on; those that are carried arrays themselves are taken out first."""
+        own = {param.id for param, _, _ in arrays}
+        sources = []
+        for _, _, result in arrays:
+            place = self._stream(result)
+            if result.id in own and len(arrays) > 1:
+                saved = self.memory.place(result.dtype, result.shape, None, written=True)
+                copy_array(self, result, place, saved)
+                place = saved
+            sources.append(place)
+        for (param, _, result), place in zip(arrays, sources, strict=True):
+            if result is not param:
+                copy_array(self, result, place, self.arrays[param.id])
 
     def _result(self, result: Node, inside: set[int], taken: set[int]) -> int:
         """Return a value of its own for a loop's result: a copy of what is not computed in this loop, or is taken."""
@@ -319,7 +351,7 @@ class Builder:
 
     def _packed(self, node: Node) -> int:
         items, size = node.args, node.dtype.size
-        if all(_in_memory(item) for item in items):
+        if not self.depth and all(_in_memory(item) for item in items):
             places = [self._place(item) for item in items]
             if places == list(range(places[0], places[0] + len(items) * size, size)):
                 return places[0]
@@ -372,4 +404,4 @@ class Builder:
 
 def _in_memory(node: Node) -> bool:
     """Whether a scalar node is a place in memory: a cell, or an element of an array in memory."""
-    return node.op in (INPUT, STATE) or (node.op is take and node.args[0].op in (INPUT, STATE, RESULT))
+    return node.op in (INPUT, STATE) or node.op is take

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hotloop.dtypes import DType, bool_, int64
 from hotloop.ir.graph import Node, constant, param_node, structure
 from hotloop.ir.op import Op
-from hotloop.ir.program import IN_MEMORY, UNALIGNED
+from hotloop.ir.program import CHANGING, IN_MEMORY, UNALIGNED
 from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
 from hotloop.passes.kernel import KERNEL, Kernel, Result, Stream, row_major, size
 from hotloop.passes.lanes import Factors, Lanes, Wide
@@ -109,7 +109,7 @@ class Nest:
 
     def _vector(self, short: str, by_bytes: bool, index: int | None, place: int) -> int:
         if index is None and not by_bytes:
-            flags = IN_MEMORY | (UNALIGNED if place % self.builder.vector_bytes else 0)
+            flags = IN_MEMORY | (UNALIGNED if place % self.builder.vector_bytes else 0) | (CHANGING if self.builder.depth else 0)
             return self.builder.new_wide(short, place, flags)
         return self.lanes.emit(f"load.{short}", short, (self.known(index),), place)
 

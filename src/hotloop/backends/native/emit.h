@@ -10,7 +10,7 @@
 enum { NEVER = INT32_MAX, VECTOR = 1, INTEGER = 2, MAX_REGISTERS = 32 };
 enum { OP_LOOP = -1, OP_END = -2, OP_EXIT = -3, OP_STORE = -4, OP_COPY = -5 }; /* program.py */
 enum { DISPLACEMENT, RELATIVE, IMMEDIATE, TARGET };                           /* stencils/format.py */
-enum { IN_MEMORY = 1, OUTPUT = 2, UNALIGNED = 4 };                             /* flags of a value */
+enum { IN_MEMORY = 1, OUTPUT = 2, UNALIGNED = 4, CHANGING = 8 };               /* flags of a value */
 
 typedef struct {
     int32_t dst_class, dst_fixed, sources, cls[3], fixed[3], tied, memory, early, clobbers[2], variant, fields, field[4],

@@ -43,7 +43,7 @@ static void leave_unless(State *s, Loop *loop, int32_t reg) {
 static void pin_vectors(State *s, const Loop *loop) {
     for (int32_t t = loop->through; t < loop->through + loop->throughs; t++) {
         int32_t value = s->through.items[t].value;
-        if (s->info[value].dtype < WIDE || s->value[value].reg >= 0 || !s->value[value].in_memory) continue;
+        if (s->info[value].dtype < WIDE || s->info[value].flags & CHANGING || s->value[value].reg >= 0 || !s->value[value].in_memory) continue;
         if (s->lib->count[VECTOR] - __builtin_popcount(s->pinned[VECTOR]) <= 8) return;
         int32_t reg = __builtin_ctz(~s->pinned[VECTOR]);
         put_load(s, value, reg);
