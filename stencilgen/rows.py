@@ -8,7 +8,7 @@ from hotloop.dtypes import COMPUTE
 from hotloop.ir.op import Wide
 from hotloop.ir.program import FOLDS, WIDE_SHORTS, vector_names
 from hotloop.ops import REGISTRY
-from stencilgen.source import MEMORY_TYPES, VECTOR, Spec, register_class
+from stencilgen.source import C_TYPES, MEMORY_TYPES, VECTOR, Spec, register_class
 from stencilgen.target import Target
 
 # Python's floor and such are one instruction where the prelude says so; these always call a helper.
@@ -99,6 +99,8 @@ def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
     for dtype in COMPUTE:
         text = f"{_place(dtype.short, 'ctx', '{y}')} = ({MEMORY_TYPES[dtype.short]}){{x}};"
         found.append((f"put.{dtype.short}", [Spec(f"put.{dtype.short}", text, None, (dtype.short, "i64"))]))
+        text = f"({C_TYPES[dtype.short]}){_place(dtype.short, 'ctx', '{x}')}"
+        found.append((f"get.{dtype.short}", [Spec(f"get.{dtype.short}", text, dtype.short, ("i64",))]))
     for row, shorts in FOLDS.items():
         for short in shorts:
             scalar = _scalar(short)

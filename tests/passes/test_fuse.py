@@ -250,6 +250,18 @@ def test_instructions_of_fused_loops_are_counted() -> None:
     assert per_vector(lambda x, y: hl.where(x > y, x, y * 2.0)) <= 8.0
 
 
+@pytest.mark.parametrize("arch", LIBRARIES)
+def test_views_with_gaps_are_moved_by_loops(arch: str) -> None:
+    x = hl.tensor.input(sample(60 * 70, "float32").reshape(60, 70))
+    y = hl.tensor.input(sample(60 * 70, "int64").reshape(60, 70))
+    b = hl.tensor.input(sample(60 * 70, "bool").reshape(60, 70))
+    outputs = [x.T * 2.0, x[::-1, ::2] + 1.0, x[:, 3] * x[:, 4], y.T + 1, ~b.T, x.T, x[5:50:3], y[::-1], b[:, ::-1], x.reshape(70, 60), x[7]]
+    assert_native_is_reference([out.node for out in outputs], arch)
+    for out in outputs:
+        assert_native_is_reference([out.node], arch)
+        assert compile_graph([out.node], Options(arch=arch)).report.operations < 1000
+
+
 def test_compile_time_work_does_not_depend_on_the_size() -> None:
     operations = set()
     for size in (640, 6400, 32_000):

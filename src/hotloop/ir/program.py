@@ -53,13 +53,14 @@ def vector_names() -> list[str]:
     splat.T   (scalar): the scalar in every lane
     repeat.T  (index): the scalar at ctx + index * size + imm in every lane
     put.S     (value, index): a scalar of type S to ctx + index * size + imm
+    get.S     (index): the scalar there
     fold_R.T  one scalar: by row R the upper half of the lanes is combined into the lower until one is left
     iota.T    (index): index + 0, 1, 2, ...
     widen_low.b32w, widen_high.b32w, narrow.b64w.b64w: masks with lanes of the other size
     """
     names = [f"{name}.{short}" for name in ("load", "store", "loadp", "storep", "splat", "repeat") for short in WIDE_SHORTS]
     names += [f"fold_{row}.{short}" for row, shorts in FOLDS.items() for short in shorts]
-    names += [f"put.{dtype.short}" for dtype in COMPUTE]
+    names += [f"{name}.{dtype.short}" for name in ("put", "get") for dtype in COMPUTE]
     names += ["iota.i32w", "iota.i64w", "widen_low.b32w", "widen_high.b32w", "narrow.b64w.b64w"]
     return names
 

@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 
 from hotloop import _graph
-from hotloop.ir.graph import Node, Shape, constant, param_node, structure
+from hotloop.ir.graph import INPUT, ITEM, PARAM, STATE, Node, Shape, constant, param_node, structure
 from hotloop.ir.loop import rebuild
 from hotloop.ir.op import Op
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import Index, matmul, take_by
-from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result, Stream, View, axes_view, row_major, size, view
+from hotloop.passes.kernel import KERNEL, RESULT, SCALAR, Kernel, Result, Stream, View, axes_view, row_major, size, view
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,8 +167,22 @@ def _along_lanes(stream: Stream, base: Node, shape: Shape, lane: int) -> tuple[S
     if stream.steps[lane] in (0, 1):
         return stream, base
     order = [d for d in range(len(shape)) if d != lane and stream.steps[d]] + [lane]
-    places = np.asarray(stream.offset)
-    for d in order:
-        places = places[..., None] + stream.steps[d] * np.arange(shape[d])
-    own = dict(zip(order, row_major(places.shape), strict=True))
-    return Stream(stream.param, tuple([own.get(d, 0) for d in range(len(shape))]), 0), take_by(base, Index(places))
+    lengths = tuple([shape[d] for d in order])
+    steps = tuple([stream.steps[d] for d in order])
+    own = dict(zip(order, row_major(lengths), strict=True))
+    moved = Stream(stream.param, tuple([own.get(d, 0) for d in range(len(shape))]), 0)
+    return moved, copied(View(base, steps, stream.offset), lengths)
+
+
+def copied(found: View, shape: Shape) -> Node:
+    """Return a view as an array of its own, with elements side by side."""
+    base, last = found.base, _last_long(shape, 0, len(shape) - 1)
+    if base.op not in (INPUT, STATE, RESULT, PARAM, ITEM):  # constants, and packed scalars, which are packed anew
+        places = np.asarray(found.offset)
+        for length, step in zip(shape, found.steps, strict=True):
+            places = places[..., None] + step * np.arange(length)
+        return take_by(base, Index(places))
+    param = param_node(base.dtype, ())
+    lane = last if found.steps[last] == 1 else SCALAR
+    kernel = Kernel(shape, len(shape), lane, (Stream(param, found.steps, found.offset),), (), (Result(param, None, shape),))
+    return structure(RESULT, (structure(KERNEL, (base,), kernel, base.dtype, ()),), 0, base.dtype, shape)

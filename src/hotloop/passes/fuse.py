@@ -19,7 +19,7 @@ from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import ends, variables, walk
 from hotloop.ops.algebra import absorbs
 from hotloop.ops.shape import CHUNK, FOLDS, broadcast, matmul, pack, reshape, take, transpose
-from hotloop.passes.body import BodyWriter, Space
+from hotloop.passes.body import BodyWriter, Space, copied
 from hotloop.passes.kernel import row_major, size, view
 from hotloop.passes.nest import LONGEST_WRITTEN
 from hotloop.passes.price import Prices
@@ -95,8 +95,6 @@ class _Fuser:
             for arg in node.args:
                 self.ready.setdefault(arg.id, 0)  # from outside of the body
             self._classify(node)
-        if not self.maps and not self.folds and not self.fresh and not any(node.op is LOOP for node in self.nodes):
-            return list(self.outputs)
         for output in self.outputs:
             self._need(output)
         for node in reversed(self.nodes):
@@ -281,7 +279,14 @@ class _Fuser:
                 self._rebuild(node)
         finally:
             _graph.set_origin(None)
-        return [self.fresh.get(output.id, output) for output in self.outputs]
+        return [self._given(self.fresh.get(output.id, output)) for output in self.outputs]
+
+    def _given(self, output: Node) -> Node:
+        """Return an output; a view of an array in memory is copied by a kernel."""
+        if not self.sizes_known or output.op not in _MOVEMENTS or not output.shape or size(output.shape) < SHORTEST:
+            return output
+        found = view(output, output.shape)
+        return output if found.base is output or not found.base.shape else copied(found, output.shape)
 
     def _rebuild(self, node: Node) -> None:
         args = [self.fresh.get(arg.id, arg) for arg in node.args]

@@ -22,6 +22,9 @@ KERNEL = Op("kernel", untyped(), np.asarray, doc="A loop over arrays; attr is a 
 RESULT = Op("result", untyped(), np.asarray, doc="One result of a kernel, by number: an array in memory, or a reduced scalar.")
 
 
+SCALAR = -1  # in place of the dimension of lanes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """An array as a kernel walks it.
@@ -50,7 +53,7 @@ class Kernel:
     """An iteration space, what is read, what is given.
 
     shape: lengths of the iteration; the first `kept` are axes of the results, the others are reduced.
-    lane: the dimension that vectors of lanes run along. contract: sums of products may be fused
+    lane: the dimension that vectors of lanes run along, or SCALAR for a copy element by element. contract: sums of products may be fused
     multiply-adds, in any order.
     """
 

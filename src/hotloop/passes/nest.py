@@ -18,7 +18,7 @@ from hotloop.ir.graph import Node, constant, param_node, structure
 from hotloop.ir.op import Op
 from hotloop.ir.program import CHANGING, IN_MEMORY, UNALIGNED
 from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
-from hotloop.passes.kernel import KERNEL, Kernel, Result, Stream, row_major, size
+from hotloop.passes.kernel import KERNEL, SCALAR, Kernel, Result, Stream, row_major, size
 from hotloop.passes.lanes import Factors, Lanes, Wide
 from hotloop.passes.wide import wide_short
 
@@ -81,7 +81,9 @@ class Nest:
         kernel = self.kernel
         start = At((None,) * len(self.steps[0]), (0,) * len(self.steps[0]))
         folded = any(result.fold for result in kernel.results)
-        if not folded:
+        if kernel.lane == SCALAR:
+            self._each(self._dims(0, len(kernel.shape)) or [(1, self.steps[-1])], start, 2, self._copy_element)
+        elif not folded:
             self._map(start)
         elif kernel.kept == 0:
             return self._fold_all(start)
@@ -142,6 +144,15 @@ class Nest:
             self.builder.store(self.node, value, place)
         else:
             self.builder.emit(self.node, f"put.{array.node.dtype.short}", None, (value, index), place)
+
+    def _copy_element(self, at: At) -> None:
+        (source,) = self.arrays
+        dtype, index, place = source.node.dtype, at.index[0], source.place + at.moved[0] * source.node.dtype.size
+        if index is None:
+            value = self.builder.new_value(None, dtype, place, IN_MEMORY)
+        else:
+            value = self.builder.emit(self.node, f"get.{dtype.short}", self.builder.new_value(None, dtype), (index,), place)
+        self._store_scalar(0, value, at)
 
     # -- loops -------------------------------------------------------------------------------------
 
