@@ -262,6 +262,30 @@ def test_views_with_gaps_are_moved_by_loops(arch: str) -> None:
         assert compile_graph([out.node], Options(arch=arch)).report.operations < 1000
 
 
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "bool"])
+def test_look_ups_cost_the_same_for_any_length(dtype: str, arch: str) -> None:
+    counts = set()
+    for size in (50, 500):
+        table = hl.vector.input(sample(size, dtype))
+        rows = hl.tensor.input(sample(size * 3, dtype).reshape(size, 3))
+        constants = hl.vector(sample(size, dtype))
+        places = [hl.value(k) for k in (0, 7, size - 1, size + 5, -1, -size, -size - 9, 2**31 - 1)]
+        several = hl.vector.input(np.array([3, 0, -1], np.int32))
+        outputs = [out for k in places for out in (table[k], constants[k], rows[k])] + [table[several], (table if dtype != "bool" else ~table)[several]]
+        assert_native_is_reference([out.node for out in outputs], arch)
+        counts.add(compile_graph([table[places[1]].node, rows[places[1]].node], Options(arch=arch)).report.operations)
+    assert len(counts) == 1
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+def test_look_ups_in_loops_see_what_the_loop_wrote(arch: str) -> None:
+    x = hl.vector.input(sample(40, "float32", special=False))
+    start = hl.value(3)
+    walked, place = hl.loop(7, lambda v, k: (v * 0.5 + v[k], (k * 5 + 1) % 40), x, start)
+    assert_native_is_reference([walked.node, place.node, (walked + 1.0)[place].node], arch)
+
+
 def test_compile_time_work_does_not_depend_on_the_size() -> None:
     operations = set()
     for size in (640, 6400, 32_000):

@@ -524,7 +524,7 @@ def take_by(x: Node, index: Index) -> Node:
 
 
 def gather_from(x: Node, index: Node) -> Node:
-    """Return the rows of `x` (its axis 0) at run-time places. Unrolled: len(x) - 1 selects an element."""
+    """Return the rows of `x` (its axis 0) at run-time places. Cost: a load; len(x) - 1 selects if x is made of scalars."""
     if not index.dtype.is_int:
         raise TypeMismatch(f"{user_line()}: an index must be an integer, not {index.dtype}. Use x.astype('int32').")
     if not x.shape or x.shape[0] == 0:

@@ -34,6 +34,7 @@ from hotloop.ops.shape import pack, take
 from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result
 from hotloop.passes.memory import Memory
 from hotloop.passes.nest import Nest, copy_array
+from hotloop.passes.unroll import LOOKUP
 from hotloop.passes.wide import numbers
 
 
@@ -174,6 +175,13 @@ class Builder:
             self.code.extend((STORE, -1, self.number[node.id], -1, -1, offset))
             self.listed.append(node)
 
+    def _add_output_of(self, node: Node) -> None:
+        """Store what was computed by no row where it is an output."""
+        home = self.home.get(node.id)
+        if home is not None:
+            self.store(node, self.number[node.id], home)
+        self._add_stores_of(node)
+
     def _add_special(self, node: Node) -> None:
         if node.op is LOOP:
             self._add_loop(node)
@@ -181,6 +189,11 @@ class Builder:
             self._add_kernel(node)
         elif node.op is RESULT:
             self._add_stores_of(node)
+        elif node.op is LOOKUP:
+            array, place = node.args
+            name, index = f"get.{node.dtype.short}", self.use(place)
+            self.number[node.id] = self.emit(node, name, self.new_value(None, node.dtype), (index,), self._stream(array))
+            self._add_output_of(node)
         elif node.op is pack:
             pass  # the kernel that reads it puts it in memory
         elif node.op is ITEM and node.shape:

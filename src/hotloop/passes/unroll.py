@@ -14,10 +14,30 @@ from typing import Any
 
 import numpy as np
 
-from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Node, apply, constants, param_node, reachable, structure
+from hotloop.dtypes import int64
+from hotloop.ir.graph import (
+    CONST,
+    INPUT,
+    ITEM,
+    LOOP,
+    PARAM,
+    STATE,
+    Body,
+    Node,
+    apply,
+    constants,
+    convert,
+    param_node,
+    reachable,
+    structure,
+)
 from hotloop.ir.loop import captures
-from hotloop.ops.shape import element, pack, take
+from hotloop.ir.op import Op, untyped
+from hotloop.ops.algebra import call
+from hotloop.ops.shape import clamped_place, element, gather, pack, take
 from hotloop.passes.kernel import KERNEL, RESULT
+
+LOOKUP = Op("lookup", untyped(), np.asarray, doc="An element of an array in memory at a run-time flat place, which is inside.")
 
 Scalars = np.ndarray[Any, Any]  # of nodes, dtype object
 
@@ -103,6 +123,9 @@ class _Unroller:
                 self.elements.add(node.args[0].id)
             elif node.op is take and not node.shape and self._in_memory(node.args[0]):
                 self._need(node.args[0])
+            elif node.op is gather and self._is_table(node.args[0]):
+                self._need(node.args[0])
+                self.elements.add(node.args[1].id)
             else:
                 self.elements.update(arg.id for arg in node.args)
 
@@ -145,6 +168,8 @@ class _Unroller:
             return _array([param_node(node.dtype, ()) for _ in range(math.prod(node.shape))], node.shape)
         if op is take and not node.shape and self._in_memory(node.args[0]):
             return _array([element(self._operand(node.args[0]), int(node.attr["index"].flat))], ())
+        if op is gather and self._is_table(node.args[0]):
+            return self._looked_up(node)
         operands = [found[arg.id] for arg in node.args]
         if op.lower is not None:
             result = op.lower(*operands, **(node.attr or {}))
@@ -155,6 +180,22 @@ class _Unroller:
         same = all(operand.shape == node.shape for operand in operands)
         spread = [operand.reshape(-1).tolist() for operand in (operands if same else np.broadcast_arrays(*operands))]
         return _array(list(map(partial(apply, op), *spread)), node.shape)
+
+    def _is_table(self, node: Node) -> bool:
+        """Whether look-ups may address the elements of an array: others are chosen among its scalars."""
+        return self._in_memory(node) or (node.op is CONST and bool(node.shape))
+
+    def _looked_up(self, node: Node) -> Scalars:
+        """Return the rows of an array at run-time places, by address."""
+        table, index = node.args
+        array, row = self._operand(table), math.prod(table.shape[1:])
+        items = []
+        for place in self.found[index.id].flat:
+            first = convert(clamped_place(place, table.shape[0]), int64)
+            first = call("mul", first, row) if row != 1 else first
+            places = [call("add", first, j) if j else first for j in range(row)]
+            items += [structure(LOOKUP, (array, at), None, table.dtype, ()) for at in places]
+        return _array(items, node.shape)
 
     def _elements(self, node: Node, array: Node, always: bool = False) -> Scalars:
         """Return loads of the elements of an array in memory, or the array itself if no element is needed."""

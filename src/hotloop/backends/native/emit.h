@@ -66,6 +66,7 @@ typedef struct {
 
 enum { DTYPES = 11, WIDE = 5 }; /* from WIDE on dtypes are vectors of lanes; below, bool int32 int64 float32 float64 */
 enum { LOAD = 0, STORE = DTYPES, MOVE = 2 * DTYPES, SET = MOVE + 3, REPEAT, BELOW, UNLESS, JUMP, LEAVE, RETURN, ENTER };
+enum { CALLS = 1, LOSES_VECTORS = 2 }; /* helpers for vectors of lanes save no vector register at all */
 enum { WHILE = -1, RANGE = -2 }; /* counters of loops without one: see LoopInfo */
 
 typedef struct {
@@ -82,7 +83,7 @@ typedef struct {
 } Fixup;
 
 typedef struct {
-    int32_t begin, end, calls, nests; /* positions; whether a helper is called, and another loop is, inside */
+    int32_t begin, end, calls, nests; /* positions; which helpers are called, and whether another loop is, inside */
     int32_t head;              /* code offset of the first instruction */
     int32_t through, throughs; /* values from outside that are used inside, with their next use after */
     int32_t exit_fixups;       /* list through `exits` */

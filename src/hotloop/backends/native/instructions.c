@@ -111,7 +111,7 @@ static void clear_for_call(State *s, int32_t at, const Stencil *stencil) {
             if (next == NEVER) continue;
             int32_t refuge = -1;
             for (int32_t q = 0; q < s->lib->count[cls]; q++)
-                if ((s->lib->saved[cls] >> q & 1) && s->content[cls][q] < 0 && !(s->pinned[cls] >> q & 1)) refuge = q;
+                if ((s->lib->saved[cls] & ~stencil->clobbers[cls - 1]) >> q & 1 && s->content[cls][q] < 0 && !(s->pinned[cls] >> q & 1)) refuge = q;
             if (refuge >= 0 && !wide && !(s->value[value].in_memory && next - at > 64)) {
                 put_move(s, value, refuge, r);
                 set_register(s, value, refuge);

@@ -9,10 +9,15 @@ static int left_free(const LoopInfo *info, const Loop *loop, int cls) {
     return cls == VECTOR ? 8 : reserve_of(info, cls) + (info->counter == RANGE && loop->nests ? 2 : 0);
 }
 
+/* Whether no vector register keeps a value over the helpers that are called: none keeps upper halves. */
+static int is_lost(const State *s, int32_t value, int calls) {
+    return class_of(s, value) == VECTOR && (calls & LOSES_VECTORS || (calls && s->info[value].dtype >= WIDE));
+}
+
 /* A register that stays with `value` until the loop ends, or -1 where too few would be left. */
 static int32_t pin(State *s, int32_t value, int calls, int reserve) {
     int cls = class_of(s, value);
-    if (calls && s->info[value].dtype >= WIDE) return -1; /* helpers keep no upper halves */
+    if (cls == VECTOR && is_lost(s, value, calls)) return -1;
     uint32_t all = (1u << s->lib->count[cls]) - 1, usable = all & ~s->pinned[cls];
     if (__builtin_popcount(usable) <= reserve) return -1;
     uint32_t allowed = calls ? usable & (uint32_t)s->lib->saved[cls] : usable;
@@ -86,7 +91,7 @@ void begin_loop(State *s, int32_t at) {
         int32_t value = s->through.items[t].value, reg = s->value[value].reg;
         int cls = class_of(s, value);
         if (reg < 0 || (s->pinned[cls] >> reg & 1)) continue;
-        if (loop->calls && (!(s->lib->saved[cls] >> reg & 1) || s->info[value].dtype >= WIDE)) continue;
+        if (loop->calls && (!(s->lib->saved[cls] >> reg & 1) || is_lost(s, value, loop->calls))) continue;
         int free = s->lib->count[cls] - __builtin_popcount(s->pinned[cls]);
         int saved = __builtin_popcount((uint32_t)s->lib->saved[cls] & ~s->pinned[cls]);
         if (free > left_free(info, loop, cls) && (!loop->calls || saved > 2)) s->pinned[cls] |= 1u << reg;

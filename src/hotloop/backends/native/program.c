@@ -21,8 +21,10 @@ static int find_loops(State *s) {
         } else if (in->op == OP_END) {
             s->loops[in->immediate].end = i;
             depth--;
-        } else if (in->op >= 0 && s->lib->stencils[s->lib->overloads[in->op].registers].clobbers[0]) {
-            for (int32_t d = 0; d < depth; d++) s->loops[stack[d]].calls = 1;
+        } else if (in->op >= 0) {
+            uint32_t lost = (uint32_t)s->lib->stencils[s->lib->overloads[in->op].registers].clobbers[0];
+            int calls = lost ? lost & (uint32_t)s->lib->saved[VECTOR] ? CALLS | LOSES_VECTORS : CALLS : 0;
+            for (int32_t d = 0; d < depth; d++) s->loops[stack[d]].calls |= calls;
         }
         if (in->dst >= 0) s->value[in->dst].def = i;
     }
