@@ -59,7 +59,8 @@ def digest_of(target: Target) -> str:
     version = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=True).stdout
     state = hashlib.sha256(version + repr((target, FLAGS)).encode())
     sources = [*HEADERS.glob("*.h"), *Path(__file__).parent.glob("*.py"), *(ROOT / "src" / "hotloop" / "ops").glob("*.py")]
-    for path in sorted([*sources, ROOT / "src/hotloop/stencils/format.py", *(ROOT / "src/hotloop/ir" / name for name in ("op.py", "program.py"))]):
+    package = ROOT / "src" / "hotloop"
+    for path in sorted([*sources, package / "stencils/format.py", package / "ir/op.py", package / "ir/program.py"]):
         state.update(path.name.encode() + path.read_bytes())
     return state.hexdigest()
 
@@ -163,7 +164,8 @@ def _compile(target: Target, texts: Iterable[str], folder: Path, *flags: str) ->
         number, text = numbered
         source, output = folder / f"{number}.c", folder / f"{number}.o"
         source.write_text(text)
-        command = [*compiler(), "-target", target.triple, f"-mcpu={target.cpu}", *FLAGS, *target.flags, *flags, f"-DHL_WIDE={target.wide}", f"-I{HEADERS}"]
+        command = [*compiler(), "-target", target.triple, f"-mcpu={target.cpu}", *FLAGS, *target.flags, *flags]
+        command += [f"-DHL_WIDE={target.wide}", f"-I{HEADERS}"]
         done = subprocess.run([*command, "-c", str(source), "-o", str(output)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"stencils of {target.name} do not compile:\n{done.stderr[:4000]}")

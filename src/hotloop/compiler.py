@@ -302,7 +302,8 @@ class CompiledArrays:
 
 
 def compile_arrays(
-    outputs: Sequence[Node], inputs: Sequence[Node], options: Options, fallback: Callable[..., Any], single: bool, trace_seconds: float = 0.0
+    outputs: Sequence[Node], inputs: Sequence[Node], options: Options, fallback: Callable[..., Any], single: bool,
+    trace_seconds: float = 0.0,
 ) -> CompiledArrays:  # fmt: skip
     """Compile a function whose arrays have lengths that are known only when it is called.
 

@@ -36,17 +36,16 @@ def assert_native_is_reference(nodes: list[Node], arch: str) -> None:
             got, want = native.view(native.symbol(node)), reference.view(reference.symbol(node))
             same = np.array_equal(got, want, equal_nan=got.dtype.kind == "f")
             signs = got.dtype.kind != "f" or np.array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(want[~np.isnan(want)]))
-            assert same and signs, (node, got, want)
+            assert same, (node, got, want)
+            assert signs, (node, got, want)
 
 
 def sample(size: int, dtype: str, special: bool = True) -> np.ndarray:
     chance = np.random.default_rng(size)
     if dtype == "bool":
         return chance.random(size) < 0.5
-    if dtype.startswith("int"):
-        found = chance.integers(-1000, 1000, size).astype(dtype)
-    else:
-        found = chance.normal(size=size).astype(dtype)
+    whole = dtype.startswith("int")
+    found = (chance.integers(-1000, 1000, size) if whole else chance.normal(size=size)).astype(dtype)
     if special:
         places = chance.integers(0, size, min(size, 12))
         found[places] = chance.choice(np.array(SPECIAL[dtype], dtype), len(places))
@@ -63,7 +62,12 @@ PROGRAMS: dict[str, Callable[[Any, Any], list[Any]]] = {
     "extrema": lambda x, y: [hl.minimum(x, y), hl.maximum(x, y) - x, x.min(), x.max(), y.prod()],
     "masks": lambda x, y: [(x > 0.0) & ~(y <= x), (x == y) | (y != y), (x > 0.0).any(), (x > y).all()],
     "elementary": lambda x, y: [hl.sin(x) * 2.0 + hl.exp(-y * y), hl.atan2(x, y), hl.tanh(x), hl.log(hl.abs(x) + 1.0)],
-    "conversions": lambda x, y: [x.astype("float64") * y.astype("float64"), x.astype("int32") + 1, y.astype("int64") * 3, (x > 0.0).astype("float32")],
+    "conversions": lambda x, y: [
+        x.astype("float64") * y.astype("float64"),
+        x.astype("int32") + 1,
+        y.astype("int64") * 3,
+        (x > 0.0).astype("float32"),
+    ],
     "rounding": lambda x, y: [hl.floor(x), hl.ceil(y), hl.round(x * 3.0), hl.trunc(y), x // 0.7, x % 0.7],
 }
 
@@ -125,7 +129,8 @@ def test_products_have_the_bits_of_the_reference(size: int, dtype: str, arch: st
     wide = hl.matrix.input(chance.normal(size=(size, size + 5)).astype(dtype))
     batch = hl.tensor.input(chance.normal(size=(4, size, size)).astype(dtype))
     outputs = [
-        x @ y, x @ v, v @ x, hl.matrix(a) @ v, hl.tanh(hl.matrix(a) @ v + 1.0), x @ wide, wide.T @ x, x.T @ y, batch @ batch, batch @ x, x @ batch,
+        x @ y, x @ v, v @ x, hl.matrix(a) @ v, hl.tanh(hl.matrix(a) @ v + 1.0), x @ wide, wide.T @ x, x.T @ y,
+        batch @ batch, batch @ x, x @ batch,
     ]  # fmt: skip
     assert_native_is_reference([out.node for out in outputs], arch)
 
@@ -160,7 +165,13 @@ def test_arrays_that_are_computed_or_scattered_are_packed_first(arch: str) -> No
     adjacent, reversed_ = hl.vector(scalars), hl.vector(scalars[::-1])
     computed = hl.vector([hl.sin(v) for v in scalars])
     constants = hl.vector([0.5 * i for i in range(50)])
-    outputs = [adjacent @ reversed_, computed @ adjacent, constants @ computed, hl.sum(computed) * hl.sum(adjacent), (adjacent * 2.0)[7] + scalars[3]]
+    outputs = [
+        adjacent @ reversed_,
+        computed @ adjacent,
+        constants @ computed,
+        hl.sum(computed) * hl.sum(adjacent),
+        (adjacent * 2.0)[7] + scalars[3],
+    ]
     assert_native_is_reference([out.node for out in outputs], arch)
 
 
@@ -255,7 +266,19 @@ def test_views_with_gaps_are_moved_by_loops(arch: str) -> None:
     x = hl.tensor.input(sample(60 * 70, "float32").reshape(60, 70))
     y = hl.tensor.input(sample(60 * 70, "int64").reshape(60, 70))
     b = hl.tensor.input(sample(60 * 70, "bool").reshape(60, 70))
-    outputs = [x.T * 2.0, x[::-1, ::2] + 1.0, x[:, 3] * x[:, 4], y.T + 1, ~b.T, x.T, x[5:50:3], y[::-1], b[:, ::-1], x.reshape(70, 60), x[7]]
+    outputs = [
+        x.T * 2.0,
+        x[::-1, ::2] + 1.0,
+        x[:, 3] * x[:, 4],
+        y.T + 1,
+        ~b.T,
+        x.T,
+        x[5:50:3],
+        y[::-1],
+        b[:, ::-1],
+        x.reshape(70, 60),
+        x[7],
+    ]
     assert_native_is_reference([out.node for out in outputs], arch)
     for out in outputs:
         assert_native_is_reference([out.node], arch)
@@ -272,7 +295,10 @@ def test_look_ups_cost_the_same_for_any_length(dtype: str, arch: str) -> None:
         constants = hl.vector(sample(size, dtype))
         places = [hl.value(k) for k in (0, 7, size - 1, size + 5, -1, -size, -size - 9, 2**31 - 1)]
         several = hl.vector.input(np.array([3, 0, -1], np.int32))
-        outputs = [out for k in places for out in (table[k], constants[k], rows[k])] + [table[several], (table if dtype != "bool" else ~table)[several]]
+        outputs = [out for k in places for out in (table[k], constants[k], rows[k])] + [
+            table[several],
+            (table if dtype != "bool" else ~table)[several],
+        ]
         assert_native_is_reference([out.node for out in outputs], arch)
         counts.add(compile_graph([table[places[1]].node, rows[places[1]].node], Options(arch=arch)).report.operations)
     assert len(counts) == 1

@@ -1,13 +1,12 @@
 """Random programs of arrays: native code has the bits of the reference, on each stencil library, run after run."""
 
 import numpy as np
-import pytest
 from hypothesis import given
+from tests import array_programs as programs
 
 import hotloop as hl
 from hotloop.compiler import Options, compile_graph
 from hotloop.stencils.library import available
-from tests import array_programs as programs
 
 LIBRARIES = [name for name in available() if name.startswith("x86")]
 

@@ -145,8 +145,8 @@ gt: Op = Op(
     doc="Greater than.",
 )
 ge: Op = Op(
-    "ge", comparison(), np.greater_equal, c="{x} >= {y}", lanes={"bool": "{y} >= {x}"}, vjp=_no_gradient, simplify=_reflexive, operator="ge",
-    doc="Greater than or equal.",
+    "ge", comparison(), np.greater_equal, c="{x} >= {y}", lanes={"bool": "{y} >= {x}"}, vjp=_no_gradient, simplify=_reflexive,
+    operator="ge", doc="Greater than or equal.",
 )
 eq: Op = Op(
     "eq", comparison(), np.equal, c="{x} == {y}", vjp=_no_gradient, simplify=_reflexive, commutative=True, operator="eq",
@@ -177,8 +177,8 @@ xor: Op = Op(
     doc="Bits set in one of both; of bools, whether they differ.",
 )
 invert: Op = Op(
-    "invert", bitwise(1), np.invert, c={"int": "~{x}", "bool": "!{x}"}, lanes="~{x}", vjp=_no_gradient, simplify=_invert, alike=False, operator="invert",
-    doc="All bits flipped; of a bool, not.",
+    "invert", bitwise(1), np.invert, c={"int": "~{x}", "bool": "!{x}"}, lanes="~{x}", vjp=_no_gradient, simplify=_invert, alike=False,
+    operator="invert", doc="All bits flipped; of a bool, not.",
 )
 lshift: Op = Op(
     "lshift", integral(2), _lshift, c="hl_op_lshift_{t}({x}, {y})", vjp=_no_gradient, simplify=_shift, operator="lshift",
@@ -214,8 +214,8 @@ to_int64: Op = Op(
     vjp=_to_whole, faults=faults.of_to_int, doc="Convert to int64: floats truncate and saturate, NaN gives 0.",
 )
 to_float32: Op = Op(
-    "to_float32", conversion(float32), _to_float(float32), c="(float){x}", lanes="hl_op_{r}_{t}({x})", vjp=_convert_back, faults=faults.of_to_float32,
-    doc="Convert to float32, rounding to nearest.",
+    "to_float32", conversion(float32), _to_float(float32), c="(float){x}", lanes="hl_op_{r}_{t}({x})", vjp=_convert_back,
+    faults=faults.of_to_float32, doc="Convert to float32, rounding to nearest.",
 )
 to_float64: Op = Op(
     "to_float64", conversion(float64), _to_float(float64), c="(double){x}", lanes="hl_op_{r}_{t}({x})", vjp=_convert_back,

@@ -326,7 +326,7 @@ FOLDS: dict[Op, str] = {sum_: "add", prod: "mul", amin: "minimum", amax: "maximu
 # What such a row combines with any x to x, to the bit: for floats, for integers. 0.0 + -0.0 is 0.0, so a sum starts at -0.0
 _IDENTITIES: dict[str, tuple[float, Callable[[DType], int]]] = {
     "add": (-0.0, lambda dtype: 0), "mul": (1.0, lambda dtype: 1), "or": (0.0, lambda dtype: 0), "and": (1.0, lambda dtype: 1),
-    "minimum": (math.inf, lambda dtype: int(np.iinfo(dtype.numpy).max)), "maximum": (-math.inf, lambda dtype: int(np.iinfo(dtype.numpy).min)),
+    "minimum": (math.inf, lambda dtype: dtype.limits[1]), "maximum": (-math.inf, lambda dtype: dtype.limits[0]),
 }  # fmt: skip
 
 # Facts of arrays whose sizes are run-time values (`ir.dim`): elsewhere they are constants

@@ -85,10 +85,8 @@ class BodyWriter:
         column = _last_long(shape, 0, kept - 1)
         if kept in (0, len(shape)) or shape[column] < 3:
             return last
-        moves = [
-            sum(size(base.shape) for stream, base in zip(streams, bases, strict=True) if stream.steps[lane] not in (0, 1) and not base.is_const)
-            for lane in (column, last)
-        ]
+        pairs = [(stream.steps, size(base.shape)) for stream, base in zip(streams, bases, strict=True) if not base.is_const]
+        moves = [sum(count for steps, count in pairs if steps[lane] not in (0, 1)) for lane in (column, last)]
         return column if moves[0] <= moves[1] else last
 
     # -- the body --------------------------------------------------------------------------------

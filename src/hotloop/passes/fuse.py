@@ -158,7 +158,7 @@ class _Fuser:
             return REGISTRY[name]
         shape, axes = node.args[0].shape, node.attr["axes"]
         along_rows = axes == tuple(range(len(shape) - len(axes), len(shape)))
-        terms = size([shape[axis] for axis in axes])
+        terms = size(tuple([shape[axis] for axis in axes]))
         along_columns = len(shape) - 1 not in axes and shape[-1] >= 4 and (terms <= LONGEST_WRITTEN or (len(axes) == 1 and terms <= CHUNK))
         return REGISTRY[name] if size(shape) >= SHORTEST and (along_rows or along_columns) else None
 

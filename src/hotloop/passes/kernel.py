@@ -150,7 +150,8 @@ def _affine(index: Index) -> tuple[tuple[int, ...], int] | None:
     """Return the steps and the offset of a static index if they are the same everywhere."""
     flat = index.flat
     offset = int(flat.flat[0]) if flat.size else 0
-    steps = tuple([int(flat[tuple([0] * axis + [1] + [0] * (flat.ndim - axis - 1))]) - offset if n > 1 else 0 for axis, n in enumerate(flat.shape)])
+    seconds = [tuple([int(k == axis) for k in range(flat.ndim)]) for axis in range(flat.ndim)]  # one step along each axis
+    steps = tuple([int(flat[second]) - offset if n > 1 else 0 for second, n in zip(seconds, flat.shape, strict=True)])
     expected: Any = np.asarray(offset)
     for axis, (n, step) in enumerate(zip(flat.shape, steps, strict=True)):
         expected = expected + (np.arange(n) * step).reshape([n if k == axis else 1 for k in range(flat.ndim)])

@@ -89,12 +89,14 @@ class Builder:
     # -- memory ------------------------------------------------------------------------------
 
     def add_cell(self, node: Node, name: str) -> None:
+        """Give an input or a state its place."""
         cell: Cell = node.attr
         symbol = self.memory.symbol(name, "input" if node.op is INPUT else "state", cell.dtype, cell.shape, cell.init)
         self.places[node.id] = symbol
         self.cell_symbols[cell] = symbol
 
     def add_output(self, node: Node, shape: tuple[int, ...], scalars: list[Node]) -> None:
+        """Give an output its place, and have its scalars stored there."""
         if node.id in self.places:  # an input: read where it is
             return
         if node.op is CONST:
@@ -125,6 +127,7 @@ class Builder:
     # -- instructions ------------------------------------------------------------------------
 
     def new_value(self, node: Node | None, dtype: DType, place: int = -1, flags: int = 0) -> int:
+        """Return a new value: that of a node, or one between."""
         number = len(self.values) // 3
         self.values.extend((DTYPE_NUMBER[dtype], place, flags))
         if node is not None:
@@ -132,6 +135,7 @@ class Builder:
         return number
 
     def add_nodes(self, nodes: Sequence[Node]) -> None:
+        """Append the instructions of the program, and copies to outputs."""
         loops = [node for node in nodes if node.op is LOOP]
         for node in nodes:
             if node.op is RESULT:
@@ -143,8 +147,8 @@ class Builder:
         self._add(nodes)
         for scalar, offset in self.late:
             self.store(scalar, self.use(scalar), offset)
-        for array, offset in self.copies:
-            copy_array(self, array, self._stream(array), offset)
+        for source, offset in self.copies:
+            copy_array(self, source, self._stream(source), offset)
 
     def use(self, node: Node) -> int:
         """Return the value of a node, entering constants and cells on first use."""
@@ -397,8 +401,8 @@ class Builder:
                 planned.append((scalar, value, symbol.offset + i * cell.dtype.size))
         for scalar, value, offset in planned:
             self.store(scalar, value, offset)
-        for array, place, offset in copies:
-            copy_array(self, array, place, offset)
+        for source, place, offset in copies:
+            copy_array(self, source, place, offset)
 
     def _saved(self, array: Node) -> int:
         """Return the place of an array, or of a copy if it is a state, which may be written before it is read."""
@@ -410,6 +414,7 @@ class Builder:
         return saved
 
     def program(self) -> Program:
+        """Return what was written."""
         return Program(
             self.code, self.values, self.loops, self.carries, self.memory.data, self.memory.symbols, self.places, self.listed
         )

@@ -57,7 +57,7 @@ class Nest:
     """Writes one kernel as instructions of a program."""
 
     def __init__(self, builder: Builder, node: Node, sources: Sequence[int], scalars: Sequence[int], targets: Sequence[int]) -> None:
-        """sources: places of the arrays read; scalars: values; targets: places of the results, -1 for scalars."""
+        """Take the places of the arrays read (sources), values (scalars), and the places of results, -1 for scalars (targets)."""
         self.builder = builder
         self.node = node
         self.kernel: Kernel = node.attr
@@ -122,7 +122,7 @@ class Nest:
 
     def known(self, index: int | None) -> int:
         """Return the value of an index, 0 where no loop runs."""
-        return self.builder.use(constant(0, int64)) if index is None else index
+        return self._number(0) if index is None else index
 
     def store(self, number: int, value: Wide, at: At) -> None:
         """Write one slice of a result that is an array."""
@@ -177,11 +177,14 @@ class Nest:
         wides = [Wide(wide.lane, tuple([next(rest) for _ in wide.parts])) for wide in carried]
         given = inside(At(tuple(index), at.moved), wides)
         following = [
-            self.builder.emit(self.node, "add.i64.i64", self.builder.new_value(None, int64), (param, self.builder.use(constant(step, int64))), 0)
+            self.builder.emit(self.node, "add.i64.i64", self.builder.new_value(None, int64), (param, self._number(step)), 0)
             for param, (step, _) in zip(params, groups, strict=False)
         ]
         self.builder.end_loop(self.node, loop, [*following, *[part for wide in given for part in wide.parts]])
         return wides
+
+    def _number(self, number: int) -> int:
+        return self.builder.use(constant(number, int64))
 
     def _each(self, dims: Sequence[tuple[int, Steps]], at: At, cost: int, inside: Callable[[At], None]) -> None:
         """Run through dimensions, outermost first; the inner ones are written out while that is short."""
@@ -325,8 +328,8 @@ class Nest:
                     known[array] = self._load(self.arrays[array], at.index[array], at.moved[array])
                 return known[array]
 
-            theres = [At(at.index, tuple([a + b for a, b in zip(at.moved, places[k], strict=True)])) for at in ats]
-            return [self.lanes.results(partial(read, there))[number] for there in theres]
+            moved = [At(at.index, tuple([a + b for a, b in zip(at.moved, places[k], strict=True)])) for at in ats]
+            return [self.lanes.results(partial(read, there))[number] for there in moved]
 
         def plain(x: Sequence[Wide | Factors]) -> list[Wide]:
             return [self.lanes.plain(a, dtype) for a in x]

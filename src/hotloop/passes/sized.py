@@ -193,12 +193,13 @@ class Sized:
         def whole(index: int, sums: Sequence[Wide]) -> Sequence[Wide]:
             count = len(self.folds)
             groups = [sums[start : start + count] for start in range(0, len(sums), count)]
-            return [total for first, group in zip(slices, groups, strict=True) for total in self._joined(group, self._terms(index, first, tail=False))]
+            terms = ((group, self._terms(index, first, tail=False)) for first, group in zip(slices, groups, strict=True))
+            return [total for group, found in terms for total in self._joined(group, found)]
 
         sums = self._range(base, limit, LANES, whole, start, shorts)
         # the elements that fill no 32 lanes belong to the block in which the full ones end
-        inside = self._scalar("minimum.i64.i64", self._scalar("maximum.i64.i64", self._scalar("sub.i64.i64", end, self.full), self.zero), self._number(1))
-        left = self._scalar("mul.i64.i64", inside, self.rest)
+        beyond = self._scalar("maximum.i64.i64", self._scalar("sub.i64.i64", end, self.full), self.zero)
+        left = self._scalar("mul.i64.i64", self._scalar("minimum.i64.i64", beyond, self._number(1)), self.rest)
 
         def last(index: int, sums: Sequence[Wide]) -> Sequence[Wide]:
             rest, totals = self._splat_rest(), iter(sums)
@@ -206,7 +207,8 @@ class Sized:
             for first in slices:
                 mask = self._mask(first, rest)
                 for term, (fold, dtype) in zip(self._terms(index, first, tail=True), self.folds, strict=True):
-                    found.append(self.lanes.combine(fold, dtype, next(totals), self.lanes.choose(mask, self.lanes.plain(term, dtype), fold, dtype)))
+                    counted = self.lanes.choose(mask, self.lanes.plain(term, dtype), fold, dtype)
+                    found.append(self.lanes.combine(fold, dtype, next(totals), counted))
             return found
 
         return self._range(self.zero, left, LANES, last, sums, shorts)

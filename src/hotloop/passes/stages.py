@@ -134,7 +134,8 @@ class _Stages:
         axes = node.attr["axes"]
 
         def number(x: Any, out: Any) -> None:  # Any: NumPy arrays
-            out[...] = np.arange(int(np.prod([out.shape[axis] for axis in axes]))).reshape([n if k in axes else 1 for k, n in enumerate(out.shape)])
+            lengths = [n if k in axes else 1 for k, n in enumerate(out.shape)]
+            out[...] = np.arange(int(np.prod(lengths))).reshape(lengths)
 
         self._call(node, number, [self._array(node.args[0])])
 

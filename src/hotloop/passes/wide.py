@@ -6,7 +6,7 @@ A wide value is a vector of lanes, "f32w"; a bool a lane is a mask of the width 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -33,7 +33,7 @@ class Form:
 
 
 @cache
-def numbers() -> dict[str, int]:
+def numbers() -> Mapping[str, int]:
     """Return the number of each overload by its name."""
     return overloads()
 
