@@ -22,10 +22,10 @@ static const int64_t PATIENCE = 50000000;
 
 enum { /* elements */
     SMALLEST_SHARE = 1024,
-    FEWEST_ROWS = 8, ENOUGH_ROWS = 32, /* of a tile that is packed across its rows */
+    FEWEST_ROWS = 16, ENOUGH_ROWS = 64, /* of a tile that is packed across its rows */
     TILE = 512,            /* of a row of such a tile, where the order is free */
-    TILE_BYTES = 512 << 10,
-    PADDED = 256, PAD = 16, /* packed rows from this length on are that much further apart */
+    TILE_BYTES = 256 << 10,
+    PADDED = 256, PAD = 16, /* packed rows from this length on are an odd multiple of that apart */
     WORTH_A_CALL = 8,      /* from which on memcpy is faster than a loop */
     LONG_RUN = 512,        /* from which on a run is taken where it is, not packed */
 };
@@ -280,11 +280,13 @@ static void keep_partials(const hl_job *job, const hl_context *context, int64_t 
 }
 
 /* Where the kernel finds the elements of a stream that it reads or writes, and how far it is to the next row. */
-static void place_stream(const hl_job *job, const hl_context *context, int number, int64_t row, int64_t rows, int64_t offset, int64_t count) {
+static void place_stream(const hl_job *job, const hl_context *context, int number, int64_t row, int64_t rows, int64_t offset,
+                         int64_t count) {
     const hl_stream *stream = &job->kernel->streams[number];
     const hl_walk *walk = &job->walks[number];
     hl_place *place = &context->places[number];
-    *place = (hl_place){.at = in_place(walk, row * job->inner + offset, (rows - 1) * job->inner + count), .step = job->inner * walk->itemsize};
+    *place = (hl_place){.step = job->inner * walk->itemsize};
+    place->at = in_place(walk, row * job->inner + offset, (rows - 1) * job->inner + count);
     if (place->at) return;
     place->each_row = !job->joined && count >= LONG_RUN && walk->run && walk->run % job->inner == 0;
     if (place->each_row) return;
@@ -445,14 +447,14 @@ static int64_t row_to_cross(const hl_job *job) {
     return 0;
 }
 
-/* How many rows of which the packed streams cross are packed at once. The packed rows are a little more than
- * their length apart: at multiples of a page they would compete for the same places of the cache. */
+/* How many rows of which the packed streams cross are packed at once. The packed rows are an odd number of
+ * cache lines apart: at multiples of a page they would compete for the same places of the cache. */
 static void prepare_tiles(hl_job *job, int64_t itemsize, int threads) {
     int64_t rows = TILE_BYTES / (job->chunk * itemsize);
     rows = rows < FEWEST_ROWS ? FEWEST_ROWS : rows > ENOUGH_ROWS ? ENOUGH_ROWS : rows;
     while (threads > 1 && rows > FEWEST_ROWS && units_of(job->outer, rows) * job->chunks < 4 * threads) rows /= 2;
     if (rows > job->unit) job->unit = rows;
-    if (job->chunk >= PADDED) job->pitch = (units_of(job->chunk, PAD) + 1) * PAD;
+    if (job->chunk >= PADDED) job->pitch = (units_of(job->chunk, PAD) | 1) * PAD;
     const int64_t base = job->kernel->reductions ? HL_CHUNK : HL_PACKED;
     job->room = (size_t)units_of(smaller(job->unit, job->outer) * job->pitch, base);
 }
@@ -493,7 +495,8 @@ int hl_prepare(hl_job *job) {
     }
     job->picoseconds = (double)elements * cost;
     job->next = job->chunk = job->joined = job->stopped = 0;
-    job->room = job->chunks = 1;
+    job->chunks = 1;
+    job->room = 1;
     const int threads = job->picoseconds > WORTH_THREADS ? hl_get_threads() : 1;
     const int64_t crossed = kernel->reductions || flat ? 0 : row_to_cross(job);
     if (crossed) {

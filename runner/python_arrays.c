@@ -4,12 +4,16 @@
  * Threads. All that belongs to one call is in its Call, so calls may overlap: the GIL is released for a
  * stage that takes longer than HANDOVER, and inside Python callables.
  */
+#define _GNU_SOURCE
 #include "python_arrays.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "memory_pool.h"
 #include "threads.h"
 
-static const double HANDOVER = 20e6; /* picoseconds */
+static const double HANDOVER = 20e6, WATCHED = 1e9; /* picoseconds from which on the GIL is released, signals are heard */
 
 /* -------------------------------------------------------------------------------------- arguments */
 
@@ -213,6 +217,9 @@ static int take_partials(Call *call, const hl_job *job) {
     return 0;
 }
 
+/* Whether Python calls the handlers of signals on this thread. */
+static int is_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
+
 /* Whether a signal's handler raises something, as that of Ctrl-C does. */
 static int is_interrupted(void *caller) {
     PyThreadState **state = caller;
@@ -230,7 +237,7 @@ static int run_unlocked(hl_job *job, int threads) {
     }
     PyThreadState *state = PyEval_SaveThread();
     job->caller = &state;
-    job->interrupted = is_interrupted;
+    if (job->picoseconds > WATCHED && is_main_thread()) job->interrupted = is_interrupted;
     hl_run_job(job, threads);
     PyEval_RestoreThread(state);
     return job->stopped ? -1 : 0;

@@ -59,8 +59,8 @@ def digest_of(target: Target) -> str:
     version = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=True).stdout
     state = hashlib.sha256(version + repr((target, FLAGS)).encode())
     sources = [*HEADERS.glob("*.h"), *Path(__file__).parent.glob("*.py"), *(ROOT / "src" / "hotloop" / "ops").glob("*.py")]
-    package = ROOT / "src" / "hotloop"
-    for path in sorted([*sources, package / "stencils/format.py", package / "ir/op.py", package / "ir/program.py"]):
+    more = [ROOT / "src" / "hotloop" / name for name in ("stencils/format.py", "ir/op.py", "ir/program.py")]
+    for path in sorted([*sources, *more]):
         state.update(path.name.encode() + path.read_bytes())
     return state.hexdigest()
 

@@ -47,8 +47,9 @@ def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
 
 def _wide_forms(target: Target, wide: Wide, commutative: bool) -> list[Spec]:
     count = len(wide.sources)
-    # multiply-add overwrites an operand everywhere, a blend by logic may have all its registers
-    tied = (target.two_address and count == 2) or (count == 3 and wide.sources[0] == wide.result and not wide.result.startswith("b"))
+    # multiply-add overwrites an operand everywhere; a select, whose first operand is a mask, has a register of its own
+    fused = count == 3 and not wide.sources[0].startswith("b")
+    tied = fused or (target.two_address and count == 2)
     spec = Spec(wide.name, wide.text, wide.result, wide.sources, tied=tied, wide=True)
     with_memory = replace(spec, name=f"{wide.name}#memory", sources=wide.sources[:-1], memory=wide.sources[-1], tied=tied and count > 1)
     found = [replace(spec, commutative=commutative), with_memory, replace(spec, name=f"{wide.name}#helper", tied=False, fixed=True)]

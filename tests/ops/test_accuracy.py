@@ -258,7 +258,9 @@ def division_samples(kind: str) -> tuple[np.ndarray, np.ndarray]:
     small = random.integers(-40, 40, (2, 2000)).astype(real) / real(4)
     sizes = 2.0 ** random.uniform(-30, 30, (2, 2000))
     large = (random.uniform(-1, 1, (2, 2000)) * sizes).astype(real)
-    x, y = np.concatenate([any_bits, small, large], axis=1)
+    subnormal = random.integers(1, 2**23, (2, 2000)).astype(bits).view(real)
+    subnormal[1] = (subnormal[1].view(bits) >> random.integers(0, 23, 2000).astype(bits)).view(real)
+    x, y = np.concatenate([any_bits, small, large, subnormal], axis=1)
     keep = np.isfinite(x) & np.isfinite(y) & (y != 0)
     return x[keep], y[keep]
 

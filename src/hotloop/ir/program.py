@@ -6,7 +6,7 @@ Pass `linearize` makes it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -31,7 +31,7 @@ FOLDS = {"add": _NUMBERS, "mul": _NUMBERS, "minimum": _NUMBERS, "maximum": _NUMB
 
 
 @cache
-def overloads() -> Mapping[str, int]:
+def overloads() -> dict[str, int]:
     """Return every overload that instructions name, numbered: "add.f32.f32" -> 3.
 
     First those of the rows on scalars, then on vectors of lanes ("add.f32w.f32w"), then what only vectors have.

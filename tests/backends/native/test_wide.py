@@ -12,7 +12,7 @@ from hotloop.backends.native.link import link
 from hotloop.dtypes import COMPUTE, DType, bool_
 from hotloop.ir.fold import evaluate
 from hotloop.ir.op import REGISTRY, Op, Wide
-from hotloop.ir.program import DTYPE_NUMBER, FOLDS, IN_MEMORY, STORE, WIDE_NUMBER, WIDE_SHORTS, Program, overloads
+from hotloop.ir.program import DTYPE_NUMBER, FOLDS, IN_MEMORY, LOOP_BEGIN, LOOP_END, STORE, WIDE_NUMBER, WIDE_SHORTS, Program, overloads
 from hotloop.runtime import local
 from hotloop.stencils.library import available, library
 
@@ -81,8 +81,8 @@ class Writer:
         step = 1 if short.startswith("b") else size_of(short)
         self.emit(f"store.{short}", None, value, self.zero, immediate=place + index * step)
 
-    def run(self) -> bytes:
-        program = Program(self.code, self.values, array("i"), array("i"), self.data, [])
+    def run(self, loops: array[int] | None = None, carries: array[int] | None = None) -> bytes:
+        program = Program(self.code, self.values, loops or array("i"), carries or array("i"), self.data, [])
         loaded = local.load(link(program, self.target))
         loaded.run()
         return bytes(_runner.read(loaded, "B", 0, len(self.data)))
@@ -117,7 +117,8 @@ def write_rows(writer: Writer, wide: Wide, places: list[int], out: int, *, in_me
         turns = range(start, min(start + 3, COUNT // lanes))
         uses = [[writer.load(s, p, i * lanes) for s, p in zip(wide.sources, places, strict=True)] for i in turns]
         if in_memory:
-            uses = [[*u[:-1], writer.value(wide.sources[-1], places[-1] + i * writer.vector, IN_MEMORY)] for u, i in zip(uses, turns, strict=True)]
+            lasts = [writer.value(wide.sources[-1], places[-1] + i * writer.vector, IN_MEMORY) for i in turns]
+            uses = [[*u[:-1], last] for u, last in zip(uses, lasts, strict=True)]
         results = [writer.emit(wide.name, wide.result, *u) for u in uses]
         for i, result in zip(turns, results, strict=True):
             writer.store(wide.result, out, i * made, result)
@@ -258,3 +259,43 @@ def test_masks_change_the_size_of_their_lanes(target: str) -> None:
     wide = [writer.load("b64w", source, lanes + k * lanes // 2) for k in range(2)]
     writer.store("b32w", out, lanes, writer.emit("narrow.b64w.b64w", "b32w", *wide))
     np.testing.assert_array_equal(np.frombuffer(writer.run(), bool, 2 * lanes, out), bools)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_scalars_live_across_helpers_on_lanes(target: str) -> None:
+    writer, chance = Writer(target), np.random.default_rng(6)
+    numbers = chance.normal(size=12).astype(np.float32)
+    source = writer.place(chance.uniform(0.1, 3.0, 64).astype(np.float32))
+    out, vectors = writer.place(np.zeros(12, np.float32)), writer.place(np.zeros(64, np.float32))
+    scalars = [writer.value("f32", writer.place(numbers[i : i + 1]), IN_MEMORY) for i in range(12)]
+    negated = [writer.emit("neg.f32", "f32", scalar) for scalar in scalars]
+    vector = writer.load("f32w", source, 0)
+    writer.store("f32w", vectors, 0, writer.emit("pow.f32w.f32w", "f32w", vector, writer.load("f32w", source, 32)))
+    for i, value in enumerate(negated):
+        writer.code.extend((STORE, -1, value, -1, -1, out + 4 * i))
+    np.testing.assert_array_equal(np.frombuffer(writer.run(), np.float32, 12, out), -numbers)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("row", ["sin", "pow"])
+def test_scalars_live_in_loops_that_call_helpers_on_lanes(row: str, target: str) -> None:
+    writer = Writer(target)
+    source = writer.place(np.linspace(0.1, 3.0, 64, dtype=np.float32))
+    sink, outs = writer.place(np.zeros(64, np.float32)), writer.place(np.zeros(8, np.float32))
+    numbers = np.arange(1, 9, dtype=np.float32)
+    steps = [writer.value("f32", writer.place(numbers[i : i + 1]), IN_MEMORY) for i in range(8)]
+    fixed = [writer.emit("neg.f32", "f32", step) for step in steps]
+    starts = [writer.emit("neg.f32", "f32", step) for step in steps]
+    params = [writer.value("f32") for _ in steps]
+    counter, trips = writer.place(np.zeros(2, np.int32)), 5
+    writer.code.extend((LOOP_BEGIN, -1, -1, -1, -1, 0))
+    vector = writer.load("f32w", source, 0)
+    operands = [vector] * REGISTRY[row].arity
+    writer.store("f32w", sink, 0, writer.emit(".".join((row, *["f32w"] * len(operands))), "f32w", *operands))
+    results = [writer.emit("add.f32.f32", "f32", param, step) for param, step in zip(params, fixed, strict=True)]
+    writer.code.extend((LOOP_END, -1, -1, -1, -1, 0))
+    for i, param in enumerate(params):
+        writer.code.extend((STORE, -1, param, -1, -1, outs + 4 * i))
+    carries = array("i", [number for carry in zip(params, starts, results, strict=True) for number in carry])
+    data = writer.run(array("i", [counter, trips, 0, len(params)]), carries)
+    np.testing.assert_array_equal(np.frombuffer(data, np.float32, 8, outs), -6 * numbers)

@@ -3,7 +3,8 @@
  * exp: x = k log(2) + r with log(2) in two parts (Cody and Waite 1980), |r| <= log(2)/2; then 2^k
  * is applied in two steps, so that gradual underflow comes out right. log: the argument is
  * 2^k (1 + f) with 1 + f between sqrt(1/2) and sqrt(2), and f - f^2/2 is kept exactly.
- * Selects at the end put in what the main path cannot give: overflow, zero, NaN.
+ * What the main path cannot give, overflow, zero, NaN, is put right by selects, on a path of its
+ * own.
  */
 #ifndef HL_EXPONENTIAL_H
 #define HL_EXPONENTIAL_H
@@ -82,15 +83,17 @@ typedef struct {
     hl_i64 k;
 } hl_exp_reduced_f64;
 
-/* x = 2^k (1 + f) */
+/* x = 2^k (1 + f); normal: whether x is a positive normal number */
 typedef struct {
     hl_f32 f;
     hl_i32 k;
+    hl_mask_f32 normal;
 } hl_log_parts_f32;
 
 typedef struct {
     hl_f64 f;
     hl_i64 k;
+    hl_mask_f64 normal;
 } hl_log_parts_f64;
 
 /* start + rest + log(1 + f) = hi + lo, where |start| > |f| or start is 0. f - f^2/2 goes without
@@ -99,10 +102,11 @@ typedef struct {
  * log(1 + f) = f - q + s q + s (2 atanh(s)/s - 2). */
 HL_INLINE hl_pair_f32 hl_log_mantissa_f32(hl_f32 start, hl_f32 rest, hl_f32 f)
 {
-    hl_f32 h = hl_upper_half_f32(f), half = 0.5f * h * h, half_rest = 0.5f * (f - h) * (f + h);
-    hl_pair_f32 a = hl_fast_sum_f32(start, f), b = hl_fast_sum_f32(a.hi, -half);
-    rest = (b.lo + a.lo) + (rest - half_rest);
-    hl_pair_f32 y = {b.hi, hl_add_poly10_f32(rest, f * (f * f), f, HL_LOG_F32)};
+    hl_f32 h = hl_upper_half_f32(f), minus = -0.5f * h, half_rest = 0.5f * (f - h) * (f + h);
+    hl_pair_f32 a = hl_fast_sum_f32(start, f);
+    hl_f32 hi = HL_EXACT_F32(minus, h, a.hi), lo = HL_EXACT_F32(minus, h, a.hi - hi);
+    rest = (lo + a.lo) + (rest - half_rest);
+    hl_pair_f32 y = {hi, hl_add_poly10_f32(rest, f * (f * f), f, HL_LOG_F32)};
     return y;
 }
 
@@ -120,7 +124,7 @@ HL_INLINE hl_pair_f64 hl_log_mantissa_f64(hl_f64 start, hl_f64 rest, hl_f64 f)
 HL_INLINE hl_exp_reduced_f32 hl_exp_reduce_f32(hl_f32 x)
 {
     hl_f32 shifted = x * HL_LOG2_E_0_F32 + HL_MAGIC_F32, n = shifted - HL_MAGIC_F32;
-    hl_f32 a = x - n * HL_LN2_0_F32, b = n * HL_LN2_1_F32, r = a - b;
+    hl_f32 a = HL_EXACT_F32(-n, HL_LN2_0_F32, x), b = n * HL_LN2_1_F32, r = a - b;
     hl_exp_reduced_f32 y = {r, (a - r) - b, (hl_i32)(hl_bits_f32(shifted) - HL_MAGIC_BITS_F32)};
     return y;
 }
@@ -129,7 +133,7 @@ HL_INLINE hl_exp_reduced_f32 hl_exp_reduce_f32(hl_f32 x)
 HL_INLINE hl_exp_reduced_f32 hl_exp_reduce_pair_f32(hl_pair_f32 x)
 {
     hl_f32 shifted = x.hi * HL_LOG2_E_0_F32 + HL_MAGIC_F32, n = shifted - HL_MAGIC_F32;
-    hl_pair_f32 a = hl_two_sum_f32(x.hi - n * HL_LN2_0_F32, x.lo);
+    hl_pair_f32 a = hl_two_sum_f32(HL_EXACT_F32(-n, HL_LN2_0_F32, x.hi), x.lo);
     hl_pair_f32 r = hl_two_sum_f32(a.hi, -(n * HL_LN2_1_F32));
     hl_exp_reduced_f32 y = {
         r.hi, r.lo + a.lo, (hl_i32)(hl_bits_f32(shifted) - HL_MAGIC_BITS_F32)};
@@ -144,14 +148,17 @@ HL_INLINE hl_f32 hl_exp_finish_f32(hl_exp_reduced_f32 e)
     hl_f32 scale = hl_power2_f32(half), near = 1.0f + e.r;
     hl_f32 rest = (e.r - (near - 1.0f)) + (e.rest + e.rest * e.r);
     hl_f32 tail = HL_EXP_ADD_F32(rest * scale, (e.r * e.r) * scale, e.r);
-    return (near * scale + tail) * hl_power2_f32((hl_i32)((hl_u32)e.k - (hl_u32)half));
+    return HL_EXACT_F32(near, scale, tail) * hl_power2_f32((hl_i32)((hl_u32)e.k - (hl_u32)half));
 }
 
 /* Overflow and underflow of exp and exp2, where k made no sense. */
 HL_INLINE hl_f32 hl_exp_limit_f32(hl_f32 x, float below, float above, hl_f32 y)
 {
-    hl_mask_f32 high = x > above;
-    return hl_select_f32(high | (x < below), hl_select_f32(high, HL_INF_F32, 0.0f), y);
+    if (HL_RARELY(hl_any_f32(hl_abs_f32(x) > above))) { /* `above` is nearer to 0 than `below` */
+        hl_mask_f32 high = x > above;
+        y = hl_select_f32(high | (x < below), hl_select_f32(high, HL_INF_F32, 0.0f), y);
+    }
+    return y;
 }
 
 /* exp(r + rest) as a pair */
@@ -197,21 +204,27 @@ HL_FUNCTION hl_f32 hl_expm1_f32(hl_f32 x)
     hl_exp_reduced_f32 e = hl_exp_reduce_f32(x);
     hl_pair_f32 p = hl_expm1_pair_f32(e);
     hl_f32 y = hl_scale_f32(p.hi + p.lo, e.k);
-    y = hl_select_f32(x > HL_EXP_ABOVE_F32, HL_INF_F32, y);
-    y = hl_select_f32(x < HL_EXPM1_BELOW_F32, -1.0f, y);
-    return hl_select_f32(x == 0.0f, x, y); /* keeps -0 */
+    if (HL_RARELY(hl_any_f32(hl_abs_f32(x) > -HL_EXPM1_BELOW_F32))) {
+        y = hl_select_f32(x > HL_EXP_ABOVE_F32, HL_INF_F32, y);
+        y = hl_select_f32(x < HL_EXPM1_BELOW_F32, -1.0f, y);
+    }
+    return hl_with_sign_f32(y, hl_sign_f32(x)); /* for -0 */
 }
 
 /* The exponent and fraction of x > 0; anything for other x. */
 HL_INLINE hl_log_parts_f32 hl_log_split_f32(hl_f32 x)
 {
-    hl_mask_f32 low = x < HL_NORMAL_F32;
-    hl_u32 bits = hl_bits_f32(hl_select_f32(low, x * (float)(1ull << HL_LIFT_F32), x));
+    hl_i32 lift = (hl_i32)(0);
+    hl_mask_f32 normal = (x >= HL_NORMAL_F32) & (x < HL_INF_F32);
+    hl_u32 bits = hl_bits_f32(x);
+    if (HL_RARELY(hl_any_f32(normal == 0))) {
+        hl_mask_f32 low = x < HL_NORMAL_F32;
+        bits = hl_bits_f32(hl_select_f32(low, x * (float)(1ull << HL_LIFT_F32), x));
+        lift = hl_select_int_f32(low, (hl_i32)(HL_LIFT_F32), lift);
+    }
     hl_i32 k = (hl_i32)(bits - HL_ROOT_HALF_BITS_F32) >> HL_DIGITS_F32;
     hl_log_parts_f32 y = {
-        hl_from_bits_f32(bits - ((hl_u32)k << HL_DIGITS_F32)) - 1.0f,
-        k - hl_select_int_f32(low, HL_LIFT_F32, 0),
-    };
+        hl_from_bits_f32(bits - ((hl_u32)k << HL_DIGITS_F32)) - 1.0f, k - lift, normal};
     return y;
 }
 
@@ -223,17 +236,21 @@ HL_INLINE hl_pair_f32 hl_log_sum_f32(hl_log_parts_f32 parts, hl_f32 rest)
 }
 
 /* What log gives where x is not a positive finite number. */
-HL_INLINE hl_f32 hl_log_special_f32(hl_f32 x, hl_f32 y)
+HL_INLINE hl_f32 hl_log_special_f32(hl_f32 x, hl_mask_f32 normal, hl_f32 y)
 {
-    hl_f32 special = hl_select_f32(x == 0.0f, -HL_INF_F32, HL_NAN_F32);
-    special = hl_select_f32(x > 0.0f, HL_INF_F32, special);
-    return hl_select_f32((x > 0.0f) & (x < HL_INF_F32), y, special);
+    if (HL_RARELY(hl_any_f32(normal == 0))) {
+        hl_f32 special = hl_select_f32(x == 0.0f, -HL_INF_F32, HL_NAN_F32);
+        special = hl_select_f32(x > 0.0f, HL_INF_F32, special);
+        y = hl_select_f32((x > 0.0f) & (x < HL_INF_F32), y, special);
+    }
+    return y;
 }
 
 HL_FUNCTION hl_f32 hl_log_f32(hl_f32 x)
 {
-    hl_pair_f32 y = hl_log_sum_f32(hl_log_split_f32(x), (hl_f32)(0.0f));
-    return hl_log_special_f32(x, y.hi + y.lo);
+    hl_log_parts_f32 parts = hl_log_split_f32(x);
+    hl_pair_f32 y = hl_log_sum_f32(parts, (hl_f32)(0.0f));
+    return hl_log_special_f32(x, parts.normal, y.hi + y.lo);
 }
 
 /* log(1 + f) as a normalised pair times a constant given as a pair */
@@ -249,7 +266,7 @@ HL_FUNCTION hl_f32 hl_log2_f32(hl_f32 x)
     hl_log_parts_f32 parts = hl_log_split_f32(x);
     hl_pair_f32 m = hl_log_times_f32(parts.f, HL_LOG2_E_0_F32, HL_LOG2_E_1_F32);
     hl_pair_f32 y = hl_fast_sum_f32(hl_from_int_f32(parts.k), m.hi);
-    return hl_log_special_f32(x, y.hi + (y.lo + m.lo));
+    return hl_log_special_f32(x, parts.normal, y.hi + (y.lo + m.lo));
 }
 
 HL_FUNCTION hl_f32 hl_log10_f32(hl_f32 x)
@@ -258,7 +275,7 @@ HL_FUNCTION hl_f32 hl_log10_f32(hl_f32 x)
     hl_f32 k = hl_from_int_f32(parts.k);
     hl_pair_f32 m = hl_log_times_f32(parts.f, HL_LOG10_E_0_F32, HL_LOG10_E_1_F32);
     hl_pair_f32 y = hl_fast_sum_f32(k * HL_LOG10_2_0_F32, m.hi);
-    return hl_log_special_f32(x, y.hi + (y.lo + (m.lo + k * HL_LOG10_2_1_F32)));
+    return hl_log_special_f32(x, parts.normal, y.hi + (y.lo + (m.lo + k * HL_LOG10_2_1_F32)));
 }
 
 /* log(2^extra * u) for a pair u; `near` is u - 1, better known than u itself where u is near 1. */
@@ -272,14 +289,14 @@ HL_INLINE hl_f32 hl_log_of_pair_f32(hl_pair_f32 u, hl_pair_f32 near, hl_i32 extr
     parts.k = parts.k + extra;
     /* log(1 + f + c) - log(1 + f) = c / (1 + f), to the few digits that count */
     hl_pair_f32 y = hl_log_sum_f32(parts, c * ((1.0f - parts.f) + parts.f * parts.f));
-    return hl_log_special_f32(u.hi, y.hi + y.lo);
+    return hl_log_special_f32(u.hi, parts.normal, y.hi + y.lo);
 }
 
 HL_FUNCTION hl_f32 hl_log1p_f32(hl_f32 x)
 {
     hl_pair_f32 u = hl_two_sum_f32((hl_f32)(1.0f), x), near = {x, (hl_f32)(0.0f)};
     hl_f32 y = hl_log_of_pair_f32(u, near, (hl_i32)(0));
-    return hl_select_f32(x == 0.0f, x, y); /* keeps -0 */
+    return hl_with_sign_f32(y, hl_sign_f32(x)); /* for -0 */
 }
 
 /* The same in float64; the reasons are given above. */
@@ -287,7 +304,7 @@ HL_FUNCTION hl_f32 hl_log1p_f32(hl_f32 x)
 HL_INLINE hl_exp_reduced_f64 hl_exp_reduce_f64(hl_f64 x)
 {
     hl_f64 shifted = x * HL_LOG2_E_0_F64 + HL_MAGIC_F64, n = shifted - HL_MAGIC_F64;
-    hl_f64 a = x - n * HL_LN2_0_F64, b = n * HL_LN2_1_F64, r = a - b;
+    hl_f64 a = HL_EXACT_F64(-n, HL_LN2_0_F64, x), b = n * HL_LN2_1_F64, r = a - b;
     hl_exp_reduced_f64 y = {r, (a - r) - b, (hl_i64)(hl_bits_f64(shifted) - HL_MAGIC_BITS_F64)};
     return y;
 }
@@ -295,7 +312,7 @@ HL_INLINE hl_exp_reduced_f64 hl_exp_reduce_f64(hl_f64 x)
 HL_INLINE hl_exp_reduced_f64 hl_exp_reduce_pair_f64(hl_pair_f64 x)
 {
     hl_f64 shifted = x.hi * HL_LOG2_E_0_F64 + HL_MAGIC_F64, n = shifted - HL_MAGIC_F64;
-    hl_pair_f64 a = hl_two_sum_f64(x.hi - n * HL_LN2_0_F64, x.lo);
+    hl_pair_f64 a = hl_two_sum_f64(HL_EXACT_F64(-n, HL_LN2_0_F64, x.hi), x.lo);
     hl_pair_f64 r = hl_two_sum_f64(a.hi, -(n * HL_LN2_1_F64));
     hl_exp_reduced_f64 y = {
         r.hi, r.lo + a.lo, (hl_i64)(hl_bits_f64(shifted) - HL_MAGIC_BITS_F64)};
@@ -308,13 +325,16 @@ HL_INLINE hl_f64 hl_exp_finish_f64(hl_exp_reduced_f64 e)
     hl_f64 scale = hl_power2_f64(half), near = 1.0 + e.r;
     hl_f64 rest = (e.r - (near - 1.0)) + (e.rest + e.rest * e.r);
     hl_f64 tail = HL_EXP_ADD_F64(rest * scale, (e.r * e.r) * scale, e.r);
-    return (near * scale + tail) * hl_power2_f64((hl_i64)((hl_u64)e.k - (hl_u64)half));
+    return HL_EXACT_F64(near, scale, tail) * hl_power2_f64((hl_i64)((hl_u64)e.k - (hl_u64)half));
 }
 
 HL_INLINE hl_f64 hl_exp_limit_f64(hl_f64 x, double below, double above, hl_f64 y)
 {
-    hl_mask_f64 high = x > above;
-    return hl_select_f64(high | (x < below), hl_select_f64(high, HL_INF_F64, 0.0), y);
+    if (HL_RARELY(hl_any_f64(hl_abs_f64(x) > above))) { /* `above` is nearer to 0 than `below` */
+        hl_mask_f64 high = x > above;
+        y = hl_select_f64(high | (x < below), hl_select_f64(high, HL_INF_F64, 0.0), y);
+    }
+    return y;
 }
 
 HL_INLINE hl_pair_f64 hl_exp_pair_f64(hl_exp_reduced_f64 e)
@@ -357,20 +377,26 @@ HL_FUNCTION hl_f64 hl_expm1_f64(hl_f64 x)
     hl_exp_reduced_f64 e = hl_exp_reduce_f64(x);
     hl_pair_f64 p = hl_expm1_pair_f64(e);
     hl_f64 y = hl_scale_f64(p.hi + p.lo, e.k);
-    y = hl_select_f64(x > HL_EXP_ABOVE_F64, HL_INF_F64, y);
-    y = hl_select_f64(x < HL_EXPM1_BELOW_F64, -1.0, y);
-    return hl_select_f64(x == 0.0, x, y); /* keeps -0 */
+    if (HL_RARELY(hl_any_f64(hl_abs_f64(x) > -HL_EXPM1_BELOW_F64))) {
+        y = hl_select_f64(x > HL_EXP_ABOVE_F64, HL_INF_F64, y);
+        y = hl_select_f64(x < HL_EXPM1_BELOW_F64, -1.0, y);
+    }
+    return hl_with_sign_f64(y, hl_sign_f64(x)); /* for -0 */
 }
 
 HL_INLINE hl_log_parts_f64 hl_log_split_f64(hl_f64 x)
 {
-    hl_mask_f64 low = x < HL_NORMAL_F64;
-    hl_u64 bits = hl_bits_f64(hl_select_f64(low, x * (double)(1ull << HL_LIFT_F64), x));
+    hl_i64 lift = (hl_i64)(0);
+    hl_mask_f64 normal = (x >= HL_NORMAL_F64) & (x < HL_INF_F64);
+    hl_u64 bits = hl_bits_f64(x);
+    if (HL_RARELY(hl_any_f64(normal == 0))) {
+        hl_mask_f64 low = x < HL_NORMAL_F64;
+        bits = hl_bits_f64(hl_select_f64(low, x * (double)(1ull << HL_LIFT_F64), x));
+        lift = hl_select_int_f64(low, (hl_i64)(HL_LIFT_F64), lift);
+    }
     hl_i64 k = (hl_i64)(bits - HL_ROOT_HALF_BITS_F64) >> HL_DIGITS_F64;
     hl_log_parts_f64 y = {
-        hl_from_bits_f64(bits - ((hl_u64)k << HL_DIGITS_F64)) - 1.0,
-        k - hl_select_int_f64(low, HL_LIFT_F64, 0),
-    };
+        hl_from_bits_f64(bits - ((hl_u64)k << HL_DIGITS_F64)) - 1.0, k - lift, normal};
     return y;
 }
 
@@ -380,17 +406,21 @@ HL_INLINE hl_pair_f64 hl_log_sum_f64(hl_log_parts_f64 parts, hl_f64 rest)
     return hl_log_mantissa_f64(k * HL_LN2_0_F64, k * HL_LN2_1_F64 + rest, parts.f);
 }
 
-HL_INLINE hl_f64 hl_log_special_f64(hl_f64 x, hl_f64 y)
+HL_INLINE hl_f64 hl_log_special_f64(hl_f64 x, hl_mask_f64 normal, hl_f64 y)
 {
-    hl_f64 special = hl_select_f64(x == 0.0, -HL_INF_F64, HL_NAN_F64);
-    special = hl_select_f64(x > 0.0, HL_INF_F64, special);
-    return hl_select_f64((x > 0.0) & (x < HL_INF_F64), y, special);
+    if (HL_RARELY(hl_any_f64(normal == 0))) {
+        hl_f64 special = hl_select_f64(x == 0.0, -HL_INF_F64, HL_NAN_F64);
+        special = hl_select_f64(x > 0.0, HL_INF_F64, special);
+        y = hl_select_f64((x > 0.0) & (x < HL_INF_F64), y, special);
+    }
+    return y;
 }
 
 HL_FUNCTION hl_f64 hl_log_f64(hl_f64 x)
 {
-    hl_pair_f64 y = hl_log_sum_f64(hl_log_split_f64(x), (hl_f64)(0.0));
-    return hl_log_special_f64(x, y.hi + y.lo);
+    hl_log_parts_f64 parts = hl_log_split_f64(x);
+    hl_pair_f64 y = hl_log_sum_f64(parts, (hl_f64)(0.0));
+    return hl_log_special_f64(x, parts.normal, y.hi + y.lo);
 }
 
 HL_INLINE hl_pair_f64 hl_log_times_f64(hl_f64 f, double hi, double lo)
@@ -405,7 +435,7 @@ HL_FUNCTION hl_f64 hl_log2_f64(hl_f64 x)
     hl_log_parts_f64 parts = hl_log_split_f64(x);
     hl_pair_f64 m = hl_log_times_f64(parts.f, HL_LOG2_E_0_F64, HL_LOG2_E_1_F64);
     hl_pair_f64 y = hl_fast_sum_f64(hl_from_int_f64(parts.k), m.hi);
-    return hl_log_special_f64(x, y.hi + (y.lo + m.lo));
+    return hl_log_special_f64(x, parts.normal, y.hi + (y.lo + m.lo));
 }
 
 HL_FUNCTION hl_f64 hl_log10_f64(hl_f64 x)
@@ -414,7 +444,7 @@ HL_FUNCTION hl_f64 hl_log10_f64(hl_f64 x)
     hl_f64 k = hl_from_int_f64(parts.k);
     hl_pair_f64 m = hl_log_times_f64(parts.f, HL_LOG10_E_0_F64, HL_LOG10_E_1_F64);
     hl_pair_f64 y = hl_fast_sum_f64(k * HL_LOG10_2_0_F64, m.hi);
-    return hl_log_special_f64(x, y.hi + (y.lo + (m.lo + k * HL_LOG10_2_1_F64)));
+    return hl_log_special_f64(x, parts.normal, y.hi + (y.lo + (m.lo + k * HL_LOG10_2_1_F64)));
 }
 
 HL_INLINE hl_f64 hl_log_of_pair_f64(hl_pair_f64 u, hl_pair_f64 near, hl_i64 extra)
@@ -426,14 +456,14 @@ HL_INLINE hl_f64 hl_log_of_pair_f64(hl_pair_f64 u, hl_pair_f64 near, hl_i64 extr
     parts.f = hl_select_f64(is_near, near.hi, parts.f);
     parts.k = parts.k + extra;
     hl_pair_f64 y = hl_log_sum_f64(parts, c * ((1.0 - parts.f) + parts.f * parts.f));
-    return hl_log_special_f64(u.hi, y.hi + y.lo);
+    return hl_log_special_f64(u.hi, parts.normal, y.hi + y.lo);
 }
 
 HL_FUNCTION hl_f64 hl_log1p_f64(hl_f64 x)
 {
     hl_pair_f64 u = hl_two_sum_f64((hl_f64)(1.0), x), near = {x, (hl_f64)(0.0)};
     hl_f64 y = hl_log_of_pair_f64(u, near, (hl_i64)(0));
-    return hl_select_f64(x == 0.0, x, y); /* keeps -0 */
+    return hl_with_sign_f64(y, hl_sign_f64(x)); /* for -0 */
 }
 
 #endif

@@ -61,16 +61,14 @@ HL_FUNCTION hl_f32 hl_cosh_f32(hl_f32 x)
 HL_FUNCTION hl_f32 hl_tanh_f32(hl_f32 x)
 {
     hl_f32 a = hl_abs_f32(x);
-    hl_mask_f32 large = a > HL_TANH_LARGE_F32;
-    a = hl_select_f32(large, HL_TANH_LARGE_F32, a);
+    a = a > HL_TANH_LARGE_F32 ? HL_TANH_LARGE_F32 : a;
     hl_exp_reduced_f32 e = hl_exp_reduce_f32(a + a);
     hl_pair_f32 p = hl_expm1_pair_f32(e);
     hl_f32 power = hl_power2_f32(e.k);
     hl_pair_f32 t = {p.hi * power, p.lo * power}, two = hl_two_sum_f32((hl_f32)(2.0f), t.hi);
     two.lo = two.lo + t.lo;
     hl_pair_f32 q = hl_pair_div_f32(t, two);
-    hl_f32 y = hl_select_f32(large, 1.0f, q.hi + q.lo);
-    return hl_flip_f32(y, hl_sign_f32(x));
+    return hl_flip_f32(q.hi + q.lo, hl_sign_f32(x));
 }
 
 /* log(|x| + sqrt(x^2 + 1)), all as pairs; beyond the range of x^2 it is log(2|x|). */
@@ -163,16 +161,14 @@ HL_FUNCTION hl_f64 hl_cosh_f64(hl_f64 x)
 HL_FUNCTION hl_f64 hl_tanh_f64(hl_f64 x)
 {
     hl_f64 a = hl_abs_f64(x);
-    hl_mask_f64 large = a > HL_TANH_LARGE_F64;
-    a = hl_select_f64(large, HL_TANH_LARGE_F64, a);
+    a = a > HL_TANH_LARGE_F64 ? HL_TANH_LARGE_F64 : a;
     hl_exp_reduced_f64 e = hl_exp_reduce_f64(a + a);
     hl_pair_f64 p = hl_expm1_pair_f64(e);
     hl_f64 power = hl_power2_f64(e.k);
     hl_pair_f64 t = {p.hi * power, p.lo * power}, two = hl_two_sum_f64((hl_f64)(2.0), t.hi);
     two.lo = two.lo + t.lo;
     hl_pair_f64 q = hl_pair_div_f64(t, two);
-    hl_f64 y = hl_select_f64(large, 1.0, q.hi + q.lo);
-    return hl_flip_f64(y, hl_sign_f64(x));
+    return hl_flip_f64(q.hi + q.lo, hl_sign_f64(x));
 }
 
 HL_FUNCTION hl_f64 hl_asinh_f64(hl_f64 x)

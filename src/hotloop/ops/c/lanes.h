@@ -57,6 +57,8 @@ typedef int hl_mask_f64;
 #define HL_PICK_INT(I, mask, yes, no) ((mask) ? (yes) : (no))
 #define HL_SQRT_F32(x) __builtin_sqrtf(x)
 #define HL_SQRT_F64(x) __builtin_sqrt(x)
+#define HL_FUSED_F32(a, b, c) __builtin_fmaf(a, b, c)
+#define HL_FUSED_F64(a, b, c) __builtin_fma(a, b, c)
 #else
 typedef float hl_f32 __attribute__((ext_vector_type(HL_LANES)));
 typedef double hl_f64 __attribute__((ext_vector_type(HL_LANES)));
@@ -83,6 +85,23 @@ typedef hl_i64 hl_mask_f64;
 #define HL_PICK_INT(I, mask, yes, no) (((mask) & (yes)) | (~(mask) & (no)))
 #define HL_SQRT_F32(x) __builtin_elementwise_sqrt(x)
 #define HL_SQRT_F64(x) __builtin_elementwise_sqrt(x)
+#define HL_FUSED_F32(a, b, c) __builtin_elementwise_fma((hl_f32)(a), (hl_f32)(b), (hl_f32)(c))
+#define HL_FUSED_F64(a, b, c) __builtin_elementwise_fma((hl_f64)(a), (hl_f64)(b), (hl_f64)(c))
+#endif
+
+/* Where a product is exact, one rounding is all there is: a b + c by one instruction where a target
+ * has it, by two elsewhere, for the same bits. Likewise the error of a product p, and the remainder
+ * of a quotient or root: a b - p. */
+#if defined(__FMA__)
+#define HL_EXACT_F32(a, b, c) HL_FUSED_F32(a, b, c)
+#define HL_EXACT_F64(a, b, c) HL_FUSED_F64(a, b, c)
+#define HL_ERROR_F32(a, b, p) HL_FUSED_F32(a, b, -(p))
+#define HL_ERROR_F64(a, b, p) HL_FUSED_F64(a, b, -(p))
+#else
+#define HL_EXACT_F32(a, b, c) ((a) * (b) + (c))
+#define HL_EXACT_F64(a, b, c) ((a) * (b) + (c))
+#define HL_ERROR_F32(a, b, p) hl_product_less_f32(a, b, p)
+#define HL_ERROR_F64(a, b, p) hl_product_less_f64(a, b, p)
 #endif
 
 #define HL_WIDTH_F32 32
@@ -115,10 +134,14 @@ typedef hl_i64 hl_mask_f64;
 #define HL_HALF_UP_F32 0x00000800u
 #define HL_HALF_UP_F64 0x0000000004000000ull
 
+/* Whether a mask holds in any lane. */
 HL_INLINE int hl_any_f32(hl_mask_f32 mask)
 {
 #if HL_LANES == 1
     return mask;
+#elif HL_LANES == 8 && defined(__AVX__) /* cheaper than the test that compilers choose */
+    typedef float floats __attribute__((vector_size(32)));
+    return __builtin_ia32_movmskps256((floats)mask) != 0;
 #else
     return __builtin_reduce_or(mask) != 0;
 #endif
@@ -128,6 +151,9 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
 {
 #if HL_LANES == 1
     return mask;
+#elif HL_LANES == 4 && defined(__AVX__)
+    typedef double doubles __attribute__((vector_size(32)));
+    return __builtin_ia32_movmskpd256((doubles)mask) != 0;
 #else
     return __builtin_reduce_or(mask) != 0;
 #endif
@@ -172,6 +198,10 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
     {                                                                                              \
         return hl_from_bits_##S(hl_bits_##S(x) ^ sign);                                            \
     }                                                                                              \
+    HL_INLINE hl_##S hl_with_sign_##S(hl_##S x, U sign)                                            \
+    {                                                                                              \
+        return hl_from_bits_##S(hl_bits_##S(x) | sign);                                            \
+    }                                                                                              \
     /* 2^k for -bias < k <= bias; any other k gives some number, for a later select to drop. */    \
     HL_INLINE hl_##S hl_power2_##S(I k)                                                            \
     {                                                                                              \
@@ -205,12 +235,17 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
         hl_pair_##S y = {sum, b - (sum - a)};                                                      \
         return y;                                                                                  \
     }                                                                                              \
-    /* Dekker 1971: the product and its exact error, if nothing leaves the range. */               \
+    /* a b - p, exact if p is near and nothing leaves the range. Source: Dekker 1971. */           \
+    HL_INLINE hl_##S hl_product_less_##S(hl_##S a, hl_##S b, hl_##S p)                             \
+    {                                                                                              \
+        hl_##S ah = hl_upper_half_##S(a), bh = hl_upper_half_##S(b), al = a - ah, bl = b - bh;     \
+        return (((ah * bh - p) + ah * bl) + al * bh) + al * bl;                                    \
+    }                                                                                              \
+    /* The product and its error. */                                                               \
     HL_INLINE hl_pair_##S hl_two_mul_##S(hl_##S a, hl_##S b)                                       \
     {                                                                                              \
-        hl_##S p = a * b, ah = hl_upper_half_##S(a), bh = hl_upper_half_##S(b);                    \
-        hl_##S al = a - ah, bl = b - bh;                                                           \
-        hl_pair_##S y = {p, (((ah * bh - p) + ah * bl) + al * bh) + al * bl};                      \
+        hl_##S p = a * b;                                                                          \
+        hl_pair_##S y = {p, HL_ERROR_##C(a, b, p)};                                                \
         return y;                                                                                  \
     }                                                                                              \
     HL_INLINE hl_pair_##S hl_pair_add_##S(hl_pair_##S a, hl_pair_##S b)                            \
@@ -230,17 +265,16 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
     HL_INLINE hl_pair_##S hl_pair_div_##S(hl_pair_##S a, hl_pair_##S b)                            \
     {                                                                                              \
         hl_##S inverse = (R)1 / b.hi, quotient = a.hi * inverse;                                   \
-        hl_pair_##S p = hl_two_mul_##S(quotient, b.hi);                                            \
-        hl_##S rest = ((a.hi - p.hi) - p.lo) + (a.lo - quotient * b.lo);                           \
+        hl_##S rest = (a.lo - quotient * b.lo) - HL_ERROR_##C(quotient, b.hi, a.hi);               \
         hl_pair_##S y = {quotient, rest * inverse};                                                \
         return y;                                                                                  \
     }                                                                                              \
     HL_INLINE hl_pair_##S hl_pair_sqrt_##S(hl_pair_##S a)                                          \
     {                                                                                              \
         hl_##S root = HL_SQRT_##C(a.hi), twice = root + root;                                      \
-        hl_pair_##S p = hl_two_mul_##S(root, root);                                                \
-        hl_##S rest = ((a.hi - p.hi) - p.lo) + a.lo;                                               \
-        hl_pair_##S y = {root, rest / hl_select_##S(root == 0, (hl_##S)((R)1), twice)};            \
+        hl_##S rest = a.lo - HL_ERROR_##C(root, root, a.hi);                                       \
+        /* a root of 0 has no rest; no other is that small */                                      \
+        hl_pair_##S y = {root, rest / hl_select_##S(twice > HL_NORMAL_##C, twice, HL_NORMAL_##C)}; \
         return y;                                                                                  \
     }                                                                                              \
     /* Polynomials, lowest coefficient first, in Estrin's order (1960): short dependency chains. */\

@@ -28,7 +28,8 @@ HL_SLOW float hl_fmod_far_f32(float a, float b)
     int32_t b_exponent = (int32_t)(bits >> 23) - (b < 0x1p-126f ? 24 : 0);
     while (a >= b) {
         __builtin_memcpy(&bits, &a, sizeof bits);
-        int32_t n = (int32_t)(bits >> 23) - b_exponent - HL_FMOD_BITS_F32;
+        /* two subnormal numbers are near each other */
+        int32_t n = a < 0x1p-126f ? 0 : (int32_t)(bits >> 23) - b_exponent - HL_FMOD_BITS_F32;
         float near = b, back = 1.0f;
         for (; n > 0; n -= 100) {
             bits = (uint32_t)((n < 100 ? n : 100) + 127) << 23;
@@ -66,7 +67,7 @@ HL_SLOW double hl_fmod_far_f64(double a, double b)
     int32_t b_exponent = (int32_t)(bits >> 52) - (b < 0x1p-1022 ? 54 : 0);
     while (a >= b) {
         __builtin_memcpy(&bits, &a, sizeof bits);
-        int32_t n = (int32_t)(bits >> 52) - b_exponent - HL_FMOD_BITS_F64;
+        int32_t n = a < 0x1p-1022 ? 0 : (int32_t)(bits >> 52) - b_exponent - HL_FMOD_BITS_F64;
         double near = b, back = 1.0;
         for (; n > 0; n -= 1000) {
             bits = (uint64_t)((n < 1000 ? n : 1000) + 1023) << 52;

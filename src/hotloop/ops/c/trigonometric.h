@@ -218,13 +218,15 @@ HL_SLOW hl_huge_f64 hl_reduce_huge_f64(double x)
 }
 
 /* Reduce x >= 0. The first two differences are exact, as the parts are short; of the third the
- * error is kept, since x may lie close to a multiple of pi/2. */
+ * error is kept, since x may lie close to a multiple of pi/2. By then x has been cut down to a
+ * multiple of the last bit of the third product, so that the fast sum is exact. */
 HL_INLINE hl_reduced_f32 hl_reduce_f32(hl_f32 x)
 {
     hl_f32 shifted = x * HL_TWO_OVER_PI_F32 + HL_MAGIC_F32, n = shifted - HL_MAGIC_F32;
-    hl_f32 a = (x - n * HL_HALF_PI_0_F32) - n * HL_HALF_PI_1_F32;
-    hl_pair_f32 r = hl_two_sum_f32(a, -(n * HL_HALF_PI_2_F32));
-    hl_reduced_f32 y = {r.hi, r.lo - n * HL_HALF_PI_3_F32, hl_bits_f32(shifted)};
+    hl_f32 a = HL_EXACT_F32(-n, HL_HALF_PI_1_F32, HL_EXACT_F32(-n, HL_HALF_PI_0_F32, x));
+    hl_f32 hi = HL_EXACT_F32(-n, HL_HALF_PI_2_F32, a);
+    hl_f32 lo = HL_EXACT_F32(-n, HL_HALF_PI_2_F32, a - hi);
+    hl_reduced_f32 y = {hi, lo - n * HL_HALF_PI_3_F32, hl_bits_f32(shifted)};
     hl_mask_f32 huge = x > HL_REDUCIBLE_F32;
     if (HL_RARELY(hl_any_f32(huge))) {
         for (int i = 0; i < HL_LANES; i++) {
@@ -245,13 +247,13 @@ HL_INLINE hl_reduced_f32 hl_reduce_f32(hl_f32 x)
 HL_INLINE hl_f32 hl_sin_reduced_f32(hl_f32 hi, hl_f32 lo)
 {
     hl_f32 z = hi * hi;
-    return hi + HL_SIN_ADD_F32(lo - 0.5f * z * lo, hi * z, z);
+    return hi + HL_SIN_ADD_F32(HL_EXACT_F32(-0.5f, z * lo, lo), hi * z, z);
 }
 
 HL_INLINE hl_f32 hl_cos_reduced_f32(hl_f32 hi, hl_f32 lo)
 {
-    hl_f32 z = hi * hi, half = 0.5f * z, near = 1.0f - half;
-    return near + HL_COS_ADD_F32(((1.0f - near) - half) - hi * lo, z * z, z);
+    hl_f32 z = hi * hi, near = HL_EXACT_F32(-0.5f, z, 1.0f);
+    return near + HL_COS_ADD_F32(HL_EXACT_F32(-0.5f, z, 1.0f - near) - hi * lo, z * z, z);
 }
 
 /* Sine in quarter turns: the shifted one is the cosine. */
@@ -350,35 +352,34 @@ HL_FUNCTION hl_f32 hl_acos_f32(hl_f32 x)
     return w.hi + (w.lo + (turn * HL_PI_2_1_F32 + signed_factor * s.lo));
 }
 
-/* atan(a / b) for a, b >= 0 of moderate size, or pi less it where `left`. The quotient is brought
- * below tan(pi/8) by turning back pi/4 or pi/2: atan(q) = pi/4 + atan((q - 1) / (q + 1)), so that
- * one division serves all three cases. */
-HL_INLINE hl_f32 hl_atan_ratio_f32(hl_f32 a, hl_f32 b, hl_mask_f32 left)
+/* The angle turned back: `half` where steep, `quarter` in the middle, else 0; on the left, twice
+ * `half` less that, where `more` is three times `quarter`. */
+HL_INLINE hl_f32 hl_atan_turn_f32(
+    hl_mask_f32 steep, hl_mask_f32 middle, hl_u32 left, float half, float quarter, float more)
 {
-    hl_mask_f32 steep = a > 2.4142135f * b, middle = a > 0.41421356f * b;
-    hl_pair_f32 difference = hl_two_sum_f32(a, -b), sum = hl_two_sum_f32(a, b);
-    hl_pair_f32 top = {
-        hl_select_f32(steep, -b, hl_select_f32(middle, difference.hi, a)),
-        hl_select_f32(steep, 0.0f, hl_select_f32(middle, difference.lo, 0.0f)),
-    };
-    hl_pair_f32 low = {
-        hl_select_f32(steep, a, hl_select_f32(middle, sum.hi, b)),
-        hl_select_f32(steep, 0.0f, hl_select_f32(middle, sum.lo, 0.0f)),
-    };
-    hl_pair_f32 q = hl_pair_div_f32(top, low);
+    hl_mask_f32 is_left = left != 0;
+    hl_f32 inner = hl_select_f32(is_left, (hl_f32)(more), (hl_f32)(quarter));
+    hl_f32 outer = hl_select_f32(is_left, (hl_f32)(2.0f * half), (hl_f32)(0.0f));
+    return hl_select_f32(steep, (hl_f32)(half), hl_select_f32(middle, inner, outer));
+}
+
+/* atan(a / b) for a, b >= 0 of moderate size, or pi less it where `left` has the sign bit. The
+ * quotient is brought below tan(pi/8) by turning back pi/4 or pi/2: atan(q) = pi/4 +
+ * atan((q - 1) / (q + 1)), so that one division serves all three cases. */
+HL_INLINE hl_f32 hl_atan_ratio_f32(hl_f32 a, hl_f32 b, hl_u32 left)
+{
+    hl_mask_f32 steep = a > 2.4142135f * b, middle = a > 0.41421356f * b; /* steep ones too */
+    /* -b / a where steep, (a - b) / (a + b) in the middle, else a / b */
+    hl_f32 flat = hl_select_f32(steep, 0.0f, a), more = hl_select_f32(middle, -b, 0.0f);
+    hl_f32 far = hl_select_f32(middle, a, 0.0f), near = hl_select_f32(steep, 0.0f, b);
+    hl_pair_f32 q = hl_pair_div_f32(hl_two_sum_f32(flat, more), hl_two_sum_f32(far, near));
     hl_f32 z = q.hi * q.hi, tail = HL_ATAN_ADD_F32(q.lo, q.hi * z, z);
-    hl_f32 base = hl_select_f32(
-        steep, HL_PI_2_0_F32, hl_select_f32(middle, 0.5f * HL_PI_2_0_F32, 0.0f));
-    hl_f32 rest = hl_select_f32(
-        steep, HL_PI_2_1_F32, hl_select_f32(middle, 0.5f * HL_PI_2_1_F32, 0.0f));
-    hl_f32 left_base = hl_select_f32(
-        steep, HL_PI_2_0_F32, hl_select_f32(middle, HL_PI_3_4_0_F32, 2.0f * HL_PI_2_0_F32));
-    hl_f32 left_rest = hl_select_f32(
-        steep, HL_PI_2_1_F32, hl_select_f32(middle, HL_PI_3_4_1_F32, 2.0f * HL_PI_2_1_F32));
-    base = hl_select_f32(left, left_base, base);
-    rest = hl_select_f32(left, left_rest, rest);
-    hl_pair_f32 w = hl_fast_sum_f32(base, hl_select_f32(left, -q.hi, q.hi));
-    return w.hi + (w.lo + (rest + hl_select_f32(left, -tail, tail)));
+    hl_f32 base = hl_atan_turn_f32(
+        steep, middle, left, HL_PI_2_0_F32, 0.5f * HL_PI_2_0_F32, HL_PI_3_4_0_F32);
+    hl_f32 rest = hl_atan_turn_f32(
+        steep, middle, left, HL_PI_2_1_F32, 0.5f * HL_PI_2_1_F32, HL_PI_3_4_1_F32);
+    hl_pair_f32 w = hl_fast_sum_f32(base, hl_flip_f32(q.hi, left));
+    return w.hi + (w.lo + (rest + hl_flip_f32(tail, left)));
 }
 
 HL_FUNCTION hl_f32 hl_atan_f32(hl_f32 x)
@@ -386,25 +387,36 @@ HL_FUNCTION hl_f32 hl_atan_f32(hl_f32 x)
     /* beyond 2^64 the result is pi/2 rounded: keeps infinity out of the remainder */
     hl_f32 a = hl_abs_f32(x);
     a = hl_select_f32(a > 0x1p64f, 0x1p64f, a);
-    return hl_flip_f32(hl_atan_ratio_f32(a, (hl_f32)(1.0f), (hl_mask_f32)(0)), hl_sign_f32(x));
+    return hl_flip_f32(hl_atan_ratio_f32(a, (hl_f32)(1.0f), (hl_u32)(0)), hl_sign_f32(x));
 }
 
-HL_FUNCTION hl_f32 hl_atan2_f32(hl_f32 y, hl_f32 x)
+/* Brings a, b >= 0 of any size into the range that atan_ratio takes, with the same quotient. */
+HL_INLINE void hl_atan2_scale_f32(hl_f32 *a, hl_f32 *b)
 {
-    hl_f32 a = hl_abs_f32(y), b = hl_abs_f32(x);
-    hl_mask_f32 a_infinite = a == HL_INF_F32, b_infinite = b == HL_INF_F32;
+    hl_mask_f32 a_infinite = *a == HL_INF_F32, b_infinite = *b == HL_INF_F32;
     /* infinities count as 1 beside 0, or as equal; times zero keeps a NaN on the other side */
-    hl_f32 a_beside = hl_select_f32(a_infinite, 1.0f, hl_select_f32(b_infinite, a * 0.0f, a));
-    hl_f32 b_beside = hl_select_f32(b_infinite, 1.0f, hl_select_f32(a_infinite, b * 0.0f, b));
+    hl_f32 a_beside = hl_select_f32(a_infinite, 1.0f, hl_select_f32(b_infinite, *a * 0.0f, *a));
+    hl_f32 b_beside = hl_select_f32(b_infinite, 1.0f, hl_select_f32(a_infinite, *b * 0.0f, *b));
     hl_f32 larger = hl_select_f32(a_beside > b_beside, a_beside, b_beside);
     /* a power of two that keeps the remainder of the quotient in range; what it may lose of the
      * smaller one is too small to count */
     hl_f32 scale = hl_select_f32(
         larger > HL_ATAN2_LARGE_F32, HL_ATAN2_DOWN_F32,
         hl_select_f32(larger < HL_ATAN2_SMALL_F32, HL_ATAN2_UP_F32, 1.0f));
-    a = a_beside * scale;
-    b = hl_select_f32((a_beside == 0.0f) & (b_beside == 0.0f), 1.0f, b_beside * scale);
-    return hl_flip_f32(hl_atan_ratio_f32(a, b, hl_bits_f32(x) >= HL_SIGN_F32), hl_sign_f32(y));
+    *a = a_beside * scale;
+    *b = hl_select_f32((a_beside == 0.0f) & (b_beside == 0.0f), 1.0f, b_beside * scale);
+}
+
+HL_FUNCTION hl_f32 hl_atan2_f32(hl_f32 y, hl_f32 x)
+{
+    hl_f32 a = hl_abs_f32(y), b = hl_abs_f32(x), sum = a + b;
+    hl_f32 up = a * HL_ATAN2_UP_F32, right = b * HL_ATAN2_UP_F32;
+    if (HL_RARELY(hl_any_f32(((sum > 0.0f) & (sum < HL_ATAN2_SMALL_F32)) == 0))) {
+        up = a;
+        right = b;
+        hl_atan2_scale_f32(&up, &right);
+    }
+    return hl_flip_f32(hl_atan_ratio_f32(up, right, hl_sign_f32(x)), hl_sign_f32(y));
 }
 
 /* The same in float64; the reasons are given above. */
@@ -412,9 +424,10 @@ HL_FUNCTION hl_f32 hl_atan2_f32(hl_f32 y, hl_f32 x)
 HL_INLINE hl_reduced_f64 hl_reduce_f64(hl_f64 x)
 {
     hl_f64 shifted = x * HL_TWO_OVER_PI_F64 + HL_MAGIC_F64, n = shifted - HL_MAGIC_F64;
-    hl_f64 a = (x - n * HL_HALF_PI_0_F64) - n * HL_HALF_PI_1_F64;
-    hl_pair_f64 r = hl_two_sum_f64(a, -(n * HL_HALF_PI_2_F64));
-    hl_reduced_f64 y = {r.hi, r.lo - n * HL_HALF_PI_3_F64, hl_bits_f64(shifted)};
+    hl_f64 a = HL_EXACT_F64(-n, HL_HALF_PI_1_F64, HL_EXACT_F64(-n, HL_HALF_PI_0_F64, x));
+    hl_f64 hi = HL_EXACT_F64(-n, HL_HALF_PI_2_F64, a);
+    hl_f64 lo = HL_EXACT_F64(-n, HL_HALF_PI_2_F64, a - hi);
+    hl_reduced_f64 y = {hi, lo - n * HL_HALF_PI_3_F64, hl_bits_f64(shifted)};
     hl_mask_f64 huge = x > HL_REDUCIBLE_F64;
     if (HL_RARELY(hl_any_f64(huge))) {
         for (int i = 0; i < HL_LANES; i++) {
@@ -435,13 +448,13 @@ HL_INLINE hl_reduced_f64 hl_reduce_f64(hl_f64 x)
 HL_INLINE hl_f64 hl_sin_reduced_f64(hl_f64 hi, hl_f64 lo)
 {
     hl_f64 z = hi * hi;
-    return hi + HL_SIN_ADD_F64(lo - 0.5 * z * lo, hi * z, z);
+    return hi + HL_SIN_ADD_F64(HL_EXACT_F64(-0.5, z * lo, lo), hi * z, z);
 }
 
 HL_INLINE hl_f64 hl_cos_reduced_f64(hl_f64 hi, hl_f64 lo)
 {
-    hl_f64 z = hi * hi, half = 0.5 * z, near = 1.0 - half;
-    return near + HL_COS_ADD_F64(((1.0 - near) - half) - hi * lo, z * z, z);
+    hl_f64 z = hi * hi, near = HL_EXACT_F64(-0.5, z, 1.0);
+    return near + HL_COS_ADD_F64(HL_EXACT_F64(-0.5, z, 1.0 - near) - hi * lo, z * z, z);
 }
 
 HL_INLINE hl_f64 hl_sin_shifted_f64(hl_f64 x, hl_u64 shift, hl_u64 sign)
@@ -521,54 +534,60 @@ HL_FUNCTION hl_f64 hl_acos_f64(hl_f64 x)
     return w.hi + (w.lo + (turn * HL_PI_2_1_F64 + signed_factor * s.lo));
 }
 
-HL_INLINE hl_f64 hl_atan_ratio_f64(hl_f64 a, hl_f64 b, hl_mask_f64 left)
+HL_INLINE hl_f64 hl_atan_turn_f64(
+    hl_mask_f64 steep, hl_mask_f64 middle, hl_u64 left, double half, double quarter, double more)
 {
-    hl_mask_f64 steep = a > 2.4142135 * b, middle = a > 0.41421356 * b;
-    hl_pair_f64 difference = hl_two_sum_f64(a, -b), sum = hl_two_sum_f64(a, b);
-    hl_pair_f64 top = {
-        hl_select_f64(steep, -b, hl_select_f64(middle, difference.hi, a)),
-        hl_select_f64(steep, 0.0, hl_select_f64(middle, difference.lo, 0.0)),
-    };
-    hl_pair_f64 low = {
-        hl_select_f64(steep, a, hl_select_f64(middle, sum.hi, b)),
-        hl_select_f64(steep, 0.0, hl_select_f64(middle, sum.lo, 0.0)),
-    };
-    hl_pair_f64 q = hl_pair_div_f64(top, low);
+    hl_mask_f64 is_left = left != 0;
+    hl_f64 inner = hl_select_f64(is_left, (hl_f64)(more), (hl_f64)(quarter));
+    hl_f64 outer = hl_select_f64(is_left, (hl_f64)(2.0 * half), (hl_f64)(0.0));
+    return hl_select_f64(steep, (hl_f64)(half), hl_select_f64(middle, inner, outer));
+}
+
+HL_INLINE hl_f64 hl_atan_ratio_f64(hl_f64 a, hl_f64 b, hl_u64 left)
+{
+    hl_mask_f64 steep = a > 2.4142135 * b, middle = a > 0.41421356 * b; /* steep ones too */
+    hl_f64 flat = hl_select_f64(steep, 0.0, a), more = hl_select_f64(middle, -b, 0.0);
+    hl_f64 far = hl_select_f64(middle, a, 0.0), near = hl_select_f64(steep, 0.0, b);
+    hl_pair_f64 q = hl_pair_div_f64(hl_two_sum_f64(flat, more), hl_two_sum_f64(far, near));
     hl_f64 z = q.hi * q.hi, tail = HL_ATAN_ADD_F64(q.lo, q.hi * z, z);
-    hl_f64 base = hl_select_f64(
-        steep, HL_PI_2_0_F64, hl_select_f64(middle, 0.5 * HL_PI_2_0_F64, 0.0));
-    hl_f64 rest = hl_select_f64(
-        steep, HL_PI_2_1_F64, hl_select_f64(middle, 0.5 * HL_PI_2_1_F64, 0.0));
-    hl_f64 left_base = hl_select_f64(
-        steep, HL_PI_2_0_F64, hl_select_f64(middle, HL_PI_3_4_0_F64, 2.0 * HL_PI_2_0_F64));
-    hl_f64 left_rest = hl_select_f64(
-        steep, HL_PI_2_1_F64, hl_select_f64(middle, HL_PI_3_4_1_F64, 2.0 * HL_PI_2_1_F64));
-    base = hl_select_f64(left, left_base, base);
-    rest = hl_select_f64(left, left_rest, rest);
-    hl_pair_f64 w = hl_fast_sum_f64(base, hl_select_f64(left, -q.hi, q.hi));
-    return w.hi + (w.lo + (rest + hl_select_f64(left, -tail, tail)));
+    hl_f64 base = hl_atan_turn_f64(
+        steep, middle, left, HL_PI_2_0_F64, 0.5 * HL_PI_2_0_F64, HL_PI_3_4_0_F64);
+    hl_f64 rest = hl_atan_turn_f64(
+        steep, middle, left, HL_PI_2_1_F64, 0.5 * HL_PI_2_1_F64, HL_PI_3_4_1_F64);
+    hl_pair_f64 w = hl_fast_sum_f64(base, hl_flip_f64(q.hi, left));
+    return w.hi + (w.lo + (rest + hl_flip_f64(tail, left)));
 }
 
 HL_FUNCTION hl_f64 hl_atan_f64(hl_f64 x)
 {
     hl_f64 a = hl_abs_f64(x);
     a = hl_select_f64(a > 0x1p64, 0x1p64, a);
-    return hl_flip_f64(hl_atan_ratio_f64(a, (hl_f64)(1.0), (hl_mask_f64)(0)), hl_sign_f64(x));
+    return hl_flip_f64(hl_atan_ratio_f64(a, (hl_f64)(1.0), (hl_u64)(0)), hl_sign_f64(x));
+}
+
+HL_INLINE void hl_atan2_scale_f64(hl_f64 *a, hl_f64 *b)
+{
+    hl_mask_f64 a_infinite = *a == HL_INF_F64, b_infinite = *b == HL_INF_F64;
+        hl_f64 a_beside = hl_select_f64(a_infinite, 1.0, hl_select_f64(b_infinite, *a * 0.0, *a));
+    hl_f64 b_beside = hl_select_f64(b_infinite, 1.0, hl_select_f64(a_infinite, *b * 0.0, *b));
+    hl_f64 larger = hl_select_f64(a_beside > b_beside, a_beside, b_beside);
+        hl_f64 scale = hl_select_f64(
+        larger > HL_ATAN2_LARGE_F64, HL_ATAN2_DOWN_F64,
+        hl_select_f64(larger < HL_ATAN2_SMALL_F64, HL_ATAN2_UP_F64, 1.0));
+    *a = a_beside * scale;
+    *b = hl_select_f64((a_beside == 0.0) & (b_beside == 0.0), 1.0, b_beside * scale);
 }
 
 HL_FUNCTION hl_f64 hl_atan2_f64(hl_f64 y, hl_f64 x)
 {
-    hl_f64 a = hl_abs_f64(y), b = hl_abs_f64(x);
-    hl_mask_f64 a_infinite = a == HL_INF_F64, b_infinite = b == HL_INF_F64;
-    hl_f64 a_beside = hl_select_f64(a_infinite, 1.0, hl_select_f64(b_infinite, a * 0.0, a));
-    hl_f64 b_beside = hl_select_f64(b_infinite, 1.0, hl_select_f64(a_infinite, b * 0.0, b));
-    hl_f64 larger = hl_select_f64(a_beside > b_beside, a_beside, b_beside);
-    hl_f64 scale = hl_select_f64(
-        larger > HL_ATAN2_LARGE_F64, HL_ATAN2_DOWN_F64,
-        hl_select_f64(larger < HL_ATAN2_SMALL_F64, HL_ATAN2_UP_F64, 1.0));
-    a = a_beside * scale;
-    b = hl_select_f64((a_beside == 0.0) & (b_beside == 0.0), 1.0, b_beside * scale);
-    return hl_flip_f64(hl_atan_ratio_f64(a, b, hl_bits_f64(x) >= HL_SIGN_F64), hl_sign_f64(y));
+    hl_f64 a = hl_abs_f64(y), b = hl_abs_f64(x), sum = a + b;
+    hl_f64 up = a * HL_ATAN2_UP_F64, right = b * HL_ATAN2_UP_F64;
+    if (HL_RARELY(hl_any_f64(((sum > 0.0) & (sum < HL_ATAN2_SMALL_F64)) == 0))) {
+        up = a;
+        right = b;
+        hl_atan2_scale_f64(&up, &right);
+    }
+    return hl_flip_f64(hl_atan_ratio_f64(up, right, hl_sign_f64(x)), hl_sign_f64(y));
 }
 
 #endif

@@ -20,9 +20,14 @@ typedef hl_i32w hl_b32w;
 typedef hl_i64w hl_b64w;
 typedef uint32_t hl_u32w __attribute__((ext_vector_type(HL_WIDE / 4)));
 typedef uint64_t hl_u64w __attribute__((ext_vector_type(HL_WIDE / 8)));
+/* half of the lanes of 4 bytes: as many as fit with 8 */
+typedef float hl_f32_half __attribute__((ext_vector_type(HL_WIDE / 8)));
+typedef int32_t hl_i32_half __attribute__((ext_vector_type(HL_WIDE / 8)));
 /* bools in memory, for as many lanes */
 typedef uint8_t hl_bytes_b32w __attribute__((ext_vector_type(HL_WIDE / 4), aligned(1)));
 typedef uint8_t hl_bytes_b64w __attribute__((ext_vector_type(HL_WIDE / 8), aligned(1)));
+
+#define HL_CONVERT(x, type) __builtin_convertvector(x, type)
 
 /* The hardware blends by the sign of a mask. Before AVX the mask must be in xmm0: logic is shorter
  * than moving it there. The mask comes from nowhere, so that compilers cannot order its products by
@@ -91,7 +96,8 @@ HL_FMA_WIDE(f32, 4)
 HL_FMA_WIDE(f64, 8)
 #endif
 
-#define HL_EACH(name, s, size, ...)                                                                \
+/* Lane by lane, where the hardware has no instruction for vectors. */
+#define HL_EACH(name, s, size)                                                                     \
     HL_SHORT hl_##s##w name##_##s##w(hl_##s##w x, hl_##s##w y)                                     \
     {                                                                                              \
         hl_##s##w r = x;                                                                           \
@@ -99,7 +105,7 @@ HL_FMA_WIDE(f64, 8)
             r[i] = name##_##s(x[i], y[i]);                                                         \
         return r;                                                                                  \
     }
-#define HL_INT_WIDE(s, u, size, bits)                                                              \
+#define HL_INT_WIDE(s)                                                                             \
     HL_SHORT hl_##s##w hl_op_abs_##s##w(hl_##s##w x) { return __builtin_elementwise_abs(x); }      \
     HL_SHORT hl_##s##w hl_op_sign_##s##w(hl_##s##w x) { return (x < 0) - (x > 0); }                \
     HL_SHORT hl_##s##w hl_op_minimum_##s##w(hl_##s##w x, hl_##s##w y)                              \
@@ -109,11 +115,33 @@ HL_FMA_WIDE(f64, 8)
     HL_SHORT hl_##s##w hl_op_maximum_##s##w(hl_##s##w x, hl_##s##w y)                              \
     {                                                                                              \
         return __builtin_elementwise_max(x, y);                                                    \
-    }                                                                                              \
-    HL_EACH(hl_op_floordiv, s, size)                                                               \
-    HL_EACH(hl_op_mod, s, size)
-HL_INT_WIDE(i32, u32, 4, 32)
-HL_INT_WIDE(i64, u64, 8, 64)
+    }
+HL_INT_WIDE(i32)
+HL_INT_WIDE(i64)
+
+HL_EACH(hl_op_floordiv, i64, 8)
+HL_EACH(hl_op_mod, i64, 8)
+/* Quotients of int32 are those of float64, truncated: 53 bits tell any two of them apart. */
+HL_SHORT hl_i32w hl_wide_quotient(hl_i32w x, hl_i32w y)
+{
+    hl_i32w r;
+    r.lo = HL_CONVERT(HL_CONVERT(x.lo, hl_f64w) / HL_CONVERT(y.lo, hl_f64w), hl_i32_half);
+    r.hi = HL_CONVERT(HL_CONVERT(x.hi, hl_f64w) / HL_CONVERT(y.hi, hl_f64w), hl_i32_half);
+    return r;
+}
+/* As in scalar.h; where y is 0 or -1 it is divided by 1. */
+HL_SHORT hl_i32w hl_op_floordiv_i32w(hl_i32w x, hl_i32w y)
+{
+    hl_i32w d = ((y == 0) | (y == -1)) ? (hl_i32w)1 : y, q = hl_wide_quotient(x, d);
+    hl_i32w rest = x - q * d;
+    q += (rest != 0) & ((rest ^ d) < 0);
+    return (y == -1 ? -x : q) & (y != 0);
+}
+HL_SHORT hl_i32w hl_op_mod_i32w(hl_i32w x, hl_i32w y)
+{
+    hl_i32w d = ((y == 0) | (y == -1)) ? (hl_i32w)1 : y, rest = x - hl_wide_quotient(x, d) * d;
+    return rest + (d & (rest != 0) & ((rest ^ d) < 0));
+}
 
 #if defined(__AVX2__)  /* counts beyond the type give 0, as wanted; in C they would be undefined */
 #define hl_op_lshift_i32w(x, n) ((hl_i32w)__builtin_ia32_psllv8si(x, n))
@@ -133,7 +161,6 @@ HL_EACH(hl_op_rshift, i64, 8)
 #endif
 
 /* Conversions: hl_op_RESULT_OPERAND. Where lanes change size, of one half, or of two operands. */
-#define HL_CONVERT(x, type) __builtin_convertvector(x, type)
 #define HL_MASK_TO(s, m)                                                                           \
     HL_SHORT hl_##s##w hl_op_##s##w_##m##w(hl_##m##w x)                                            \
     {                                                                                              \
@@ -157,8 +184,8 @@ HL_SHORT hl_f32w hl_op_f32w_i32w(hl_i32w x) { return HL_CONVERT(x, hl_f32w); }
 /* Both halves of x in a magic number's fraction, so that one sum rounds once. */
 HL_SHORT hl_f64w hl_op_f64w_i64w(hl_i64w x)
 {
-    hl_u64w low = ((hl_u64w)x & 0xffffffff) | 0x4330000000000000;         /* 2^52 + low */
-    hl_u64w high = ((hl_u64w)x >> 32) ^ 0x4530000080000000;               /* 2^84 + (high + 2^31) 2^32 */
+    hl_u64w low = ((hl_u64w)x & 0xffffffff) | 0x4330000000000000; /* 2^52 + low */
+    hl_u64w high = ((hl_u64w)x >> 32) ^ 0x4530000080000000;       /* 2^84 + (high + 2^31) 2^32 */
     return ((hl_f64w)high - (hl_f64w)(0x1p84 + 0x1p63 + 0x1p52)) + (hl_f64w)low;
 }
 HL_SHORT hl_i64w hl_op_i64w_f64w(hl_f64w x)
@@ -188,8 +215,6 @@ HL_WIDEN(i64w, i32w)
 HL_I64_OF_F32(low, 0)
 HL_I64_OF_F32(high, HL_WIDE / 8)
 
-typedef float hl_f32_half __attribute__((ext_vector_type(HL_WIDE / 8)));
-typedef int32_t hl_i32_half __attribute__((ext_vector_type(HL_WIDE / 8)));
 #define HL_NARROW(to, from, half)                                                                  \
     HL_SHORT hl_##to hl_op_##to##_##from(hl_##from x, hl_##from y)                                 \
     {                                                                                              \
