@@ -117,13 +117,16 @@ FLOAT_ROWS = (
 UNARY = (lambda x: -x, hl.abs, hl.sign, lambda x: x * x, lambda x: x + x, lambda x: x - 1, lambda x: 2 * x, lambda x: x / 4)
 BINARY = (
     lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x // y, lambda x, y: x % y,
-    hl.minimum, hl.maximum, lambda x, y: hl.copysign(x, hl.where(hl.isnan(y), 1.0, y)), hl.atan2, hl.hypot, hl.pow, lambda x, y: x + 0.5 * y, lambda x, y: hl.clamp(x, -1, y),
+    hl.minimum, hl.maximum, lambda x, y: hl.copysign(x, hl.where(hl.isnan(y), 1.0, y)), hl.atan2, hl.hypot,
+    hl.pow, lambda x, y: x + 0.5 * y, lambda x, y: hl.clamp(x, -1, y),
 )  # fmt: skip
 WHOLE = (
     lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: x << y, lambda x, y: x >> y,
     lambda x, y: x // y, lambda x, y: x % y, lambda x, y: x << 3, lambda x, y: x >> 2, lambda x, y: x // 7, lambda x, y: x % -5,
 )  # fmt: skip
-LOGIC = (lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: x == y, lambda x, y: x < y, lambda x, y: x >= y)
+LOGIC = (
+    lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: x == y, lambda x, y: x < y, lambda x, y: x >= y,
+)  # fmt: skip
 COMPARISONS = (
     lambda x, y: x < y, lambda x, y: x <= y, lambda x, y: x > y, lambda x, y: x >= y, lambda x, y: x == y, lambda x, y: x != y,
 )  # fmt: skip

@@ -2,9 +2,9 @@
  * written in. With HL_LANES == 1 a lane type is a plain number; with HL_LANES == 4, 8, ... it is a
  * Clang vector of that many, and the same source gives the same bits in every lane.
  *
- * Rules that keep the bits equal everywhere: no fused multiply-add (-ffp-contract=off), no
- * reassociation, no libm, and no operation whose result the hardware may choose. Payloads and signs
- * of NaN are not promised, as IEEE 754 leaves them open.
+ * Rules that keep the bits equal everywhere: no fused multiply-add (-ffp-contract=off) but where
+ * the product is exact, no reassociation, no libm, and no operation whose result the hardware may
+ * choose. Payloads and signs of NaN are not promised, as IEEE 754 leaves them open.
  */
 #ifndef HL_LANES_H
 #define HL_LANES_H
@@ -139,9 +139,6 @@ HL_INLINE int hl_any_f32(hl_mask_f32 mask)
 {
 #if HL_LANES == 1
     return mask;
-#elif HL_LANES == 8 && defined(__AVX__) /* cheaper than the test that compilers choose */
-    typedef float floats __attribute__((vector_size(32)));
-    return __builtin_ia32_movmskps256((floats)mask) != 0;
 #else
     return __builtin_reduce_or(mask) != 0;
 #endif
@@ -151,9 +148,6 @@ HL_INLINE int hl_any_f64(hl_mask_f64 mask)
 {
 #if HL_LANES == 1
     return mask;
-#elif HL_LANES == 4 && defined(__AVX__)
-    typedef double doubles __attribute__((vector_size(32)));
-    return __builtin_ia32_movmskpd256((doubles)mask) != 0;
 #else
     return __builtin_reduce_or(mask) != 0;
 #endif
