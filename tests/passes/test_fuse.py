@@ -183,6 +183,18 @@ def test_states_step_as_arrays(arch: str) -> None:
     assert_native_is_reference([first.node, (first + second).node, second.sum().node], arch)
 
 
+def test_dead_arrays_give_their_memory_to_others() -> None:
+    x = hl.vector.input(np.linspace(1.0, 2.0, 1000, dtype=np.float32))
+    data = set()
+    for steps in (4, 40):
+        y = x
+        for _ in range(steps):
+            y = hl.sin(y) / y.sum()
+        data.add(compile_graph([y.node]).report.data // 4000)
+        assert_native_is_reference([y.node], LIBRARIES[-1])
+    assert data == {4}  # the input, the output, and two in between
+
+
 def kernels(*outputs: Any) -> list[Node]:
     return [node for node in walk(fuse([out.node for out in outputs])) if node.op is KERNEL]
 

@@ -6,6 +6,7 @@ loop does not change is computed before it.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 
@@ -56,6 +57,7 @@ def linearize(
         builder.add_cell(node, name)
     for node, shape, scalars in outputs:
         builder.add_output(node, shape, scalars)
+    builder.kept.update(scalar.id for _, scalars in nexts for scalar in scalars)
     builder.add_nodes(nodes)
     builder.add_stores(nexts)
     return builder.program()
@@ -79,11 +81,14 @@ class Builder:
         self.early: list[tuple[Node, int]] = []  # outputs that are in memory already: copied first
         self.late: list[tuple[Node, int]] = []  # outputs that kernels put in memory elsewhere: copied last
         self.copies: list[tuple[Node, int]] = []  # outputs that are whole arrays elsewhere
+        self.kept: set[int] = set()  # arrays that are read after the last kernel
         self.listed: list[Node] = []
         self.depth = 0  # of the user's loops around what is written
         self.owner: dict[int, int] = {}  # node id -> id of the innermost loop it runs in
         self.inside: dict[int, list[Node]] = {}  # loop id -> its nodes in order
         self.results: dict[int, dict[int, Node]] = {}  # kernel id -> its results that are used, by number
+        self.dying: dict[int, list[Node]] = {}  # kernel id -> arrays that it is the last to read
+        self.free: list[tuple[int, int]] = []  # (bytes, place) of arrays that are dead
         self.arrays: dict[int, int] = {}  # array id -> its place, of arrays that kernels read or write
 
     # -- memory ------------------------------------------------------------------------------
@@ -108,6 +113,7 @@ class Builder:
                 self.places[scalars[0].id] = symbol  # the kernel writes it there
             else:
                 self.copies.append((scalars[0], symbol.offset))
+                self.kept.add(scalars[0].id)
             return
         init = np.array([s.attr.value if s.op is CONST else 0 for s in scalars], node.dtype.numpy).reshape(shape)
         symbol = self.memory.symbol("", "output", node.dtype, shape, init)
@@ -140,6 +146,7 @@ class Builder:
         for node in nodes:
             if node.op is RESULT:
                 self.results.setdefault(node.args[0].id, {})[node.attr] = node
+        self._find_dying(nodes)
         if loops:
             nodes = self._assign_loops(nodes, loops)
         for scalar, offset in self.early:
@@ -149,6 +156,18 @@ class Builder:
             self.store(scalar, self.use(scalar), offset)
         for source, offset in self.copies:
             copy_array(self, source, self._stream(source), offset)
+
+    def _find_dying(self, nodes: Sequence[Node]) -> None:
+        """Find the last reader of each array that only kernels read: then its place is free for another."""
+        last: dict[int, tuple[Node, Node | None]] = {}
+        for node in nodes:
+            ends = node.attr.results if node.op is LOOP else ()
+            for arg in (*node.args, *ends):
+                if arg.op is RESULT and arg.shape:
+                    last[arg.id] = arg, (node if node.op is KERNEL and last.get(arg.id, (arg, node))[1] is not None else None)
+        for result, reader in last.values():
+            if reader is not None:
+                self.dying.setdefault(reader.id, []).append(result)
 
     def use(self, node: Node) -> int:
         """Return the value of a node, entering constants and cells on first use."""
@@ -301,6 +320,9 @@ class Builder:
         for k, value in enumerate(Nest(self, node, sources, scalars, targets).write()):
             if value >= 0 and k in results:
                 self.number[results[k].id] = value
+        for dead in self.dying.get(node.id, ()):
+            if not self.depth and dead.id in self.arrays and dead.id not in self.kept:
+                self.free.append((dead.dtype.size * math.prod(dead.shape), self.arrays[dead.id]))
 
     def _target(self, result: Node | None, made: Result) -> int:
         """Return the place of a result of a kernel, -1 for a scalar."""
@@ -308,10 +330,19 @@ class Builder:
             return -1
         if result is not None and result.id in self.places:
             return self.places[result.id].offset
-        place = self.memory.place(made.value.dtype, made.shape, None, written=True)
+        place = self._room(made)
         if result is not None:
             self.arrays[result.id] = place
         return place
+
+    def _room(self, made: Result) -> int:
+        """Return a place for an array that is no output: that of a dead one if there is one of its size."""
+        size = made.value.dtype.size * math.prod(made.shape)
+        for k, (free, place) in enumerate(self.free):
+            if free == size and not self.depth:
+                del self.free[k]
+                return place
+        return self.memory.place(made.value.dtype, made.shape, None, written=True)
 
     def new_wide(self, short: str, place: int = -1, flags: int = 0) -> int:
         """Return a new value that is a vector of lanes."""

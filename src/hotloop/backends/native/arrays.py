@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from hotloop.backends.native.link import link
 from hotloop.dtypes import DType
+from hotloop.image import Image
 from hotloop.ir.dim import Dim
 from hotloop.ir.graph import INPUT, Node, Shape, param_node, structure
 from hotloop.ir.op import Op
@@ -15,7 +17,7 @@ from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
 from hotloop.passes.kernel import KERNEL, Kernel, Result, Stream
 from hotloop.passes.linearize import Builder
-from hotloop.passes.memory import Memory
+from hotloop.passes.memory import ALIGN, Memory
 from hotloop.passes.price import Prices
 from hotloop.passes.sized import Sized, Slots
 from hotloop.passes.stages import Stage
@@ -77,6 +79,7 @@ class _Linker:
             for node in stage.given:
                 role = ("result", results.index(node.id)) if node.id in results else ("temporary",)
                 self._buffer(node, role)
+        self._add_combines()
         stages = tuple([self._stage(stage) for stage in self.given_stages])
         return Linked(
             bytes(self.code), bytes(self.memory.data), self.stack, arguments, tuple(self.buffers), stages,
@@ -109,7 +112,7 @@ class _Linker:
             (self.number[node.id], every, *places, node.dtype.size) for (node, _), places in zip(written, slots.stores, strict=True)
         ])  # fmt: skip
         reductions = tuple([
-            (self.number[node.id], place, node.dtype.size, self._combine(result.fold, node.dtype))
+            (self.number[node.id], place, node.dtype.size, self.combine_of[result.fold, node.dtype])
             for (node, result), place in zip(reduced, slots.partials, strict=True) if result.fold is not None
         ])  # fmt: skip
         sources = tuple([
@@ -133,22 +136,42 @@ class _Linker:
         self.programs.append(program)
         image = link(program, self.target)
         self.memory.data.extend(bytes(len(image.data) - len(self.memory.data)))
+        return self._append(image), slots
+
+    def _append(self, image: Image) -> int:
+        """Put code behind what there is and return its entry."""
         self.code.extend(bytes(-len(self.code) % 64))
         entry = len(self.code) + image.entry
         self.code.extend(image.code)
         self.stack = max(self.stack, image.stack)
-        return entry, slots
+        return entry
 
-    def _combine(self, fold: Op, dtype: DType) -> int:
-        """Return the number of the kernel that reduces partial results."""
-        if (fold, dtype) not in self.combine_of:
-            param = param_node(dtype, ())
-            kernel = Kernel((1,), 0, 0, (Stream(param, (0,), 0),), (), (Result(param, fold, ()),))
-            entry, slots = self._write(structure(KERNEL, (), kernel, dtype, ()))
-            ((pointer, tail),) = slots.streams
-            self.combine_of[fold, dtype] = len(self.combines)
-            self.combines.append((entry, slots.count, pointer, tail, slots.partials[0]))
-        return self.combine_of[fold, dtype]
+    def _add_combines(self) -> None:
+        """Write the kernels that reduce partial results. They come first in the data, so that most are those of an earlier function."""
+        for stage in self.given_stages:
+            for result in stage.kernel.attr.results if stage.kernel is not None else ():
+                dtype = result.value.dtype
+                if result.fold is None or (result.fold, dtype) in self.combine_of:
+                    continue
+                self.memory.data.extend(bytes(-len(self.memory.data) % ALIGN))
+                image, slots = _combine(result.fold, dtype, self.target, self.vector_bytes, len(self.memory.data))
+                self.memory.data.extend(image.data)
+                ((pointer, tail),) = slots.streams
+                self.combine_of[result.fold, dtype] = len(self.combines)
+                self.combines.append((self._append(image), slots.count, pointer, tail, slots.partials[0]))
+
+
+@lru_cache(maxsize=256)
+def _combine(fold: Op, dtype: DType, target: str, vector_bytes: int, start: int) -> tuple[Image, Slots]:
+    """Return the code that reduces partial results, and its data, which begins `start` bytes into the block."""
+    memory = Memory()
+    memory.data.extend(bytes(start))
+    param = param_node(dtype, ())
+    kernel = Kernel((1,), 0, 0, (Stream(param, (0,), 0),), (), (Result(param, fold, ()),))
+    builder = Builder(vector_bytes, memory)
+    slots = Sized(builder, structure(KERNEL, (), kernel, dtype, ())).write()
+    image = link(builder.program(), target)
+    return replace(image, data=image.data[start:]), slots
 
 
 def _cost(kernel: Kernel) -> int:
