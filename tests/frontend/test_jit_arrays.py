@@ -291,7 +291,15 @@ def test_functions_of_neural_networks():
         small = hl.jit(lambda x, w, b: hl.softmax(hl.layer_norm(hl.gelu(x @ w + b))), checked=True)  # known shapes
         if n == 5:
             np.testing.assert_allclose(f(x, w, b), small(x, w, b), rtol=1e-11)
-    assert len(traces) == 1
+    assert len(traces) == 2  # once for arrays of any size, once for the small matrices
+
+
+def test_products_of_small_matrices_are_written_out_for_their_shapes():
+    f, traces = counted(lambda a, b: (a @ b).sum(0) + 1.0)
+    for n in (5, 12, 5, 12, 17, 40, 300, 16, 16):
+        a, b = numbers(n, n), numbers(n, n)
+        np.testing.assert_allclose(f(a, b), (a @ b).sum(0) + 1.0, rtol=1e-11)
+    assert len(traces) == 1 + 2  # any size, 5 and 12: once C takes calls of any size, 16 is one of them
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -29,6 +29,7 @@ _ARRAYS = {np.dtype(kind): kind for kind in _NUMPY.values()}
 _NUMBERS = {np.dtype(kind).num for kind in _NUMPY}  # by which NumPy tells long from long long, of one size
 _DTYPES: dict[str, DType] = {"d": float64, "q": int64, "?": bool_}
 _ROW = 8  # a list of so many floats or ints travels as one array
+_SMALL_MATRIX = 16  # rows and columns up to which a product is written out (benchmarks/matmul_small.py)
 _SMALL = 16  # elements of an array up to which it becomes scalars, which is faster than a loop
 _RANK, _LENGTHS = 8, 64  # axes that an array of any size may have, and different lengths in a call
 
@@ -147,6 +148,11 @@ def any_size_key(key: Sequence[Any]) -> tuple[Any, ...] | None:
             piece = piece.kind, tuple([numbers.setdefault(n, len(numbers) - 1) for n in shape])
         found.append(piece)
     return tuple(found) if largest > _SMALL and len(numbers) <= _LENGTHS + 1 else None
+
+
+def are_small(key: Iterable[Any]) -> bool:
+    """Whether all matrices of a call are of a size that code for known shapes multiplies faster than BLAS is called."""
+    return all(max(piece.shape, default=0) <= _SMALL_MATRIX for piece in key if type(piece) is Shaped)
 
 
 # ----------------------------------------------------------------------------------- tracing

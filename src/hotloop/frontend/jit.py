@@ -20,6 +20,7 @@ from hotloop.frontend.argument import (
     Row,
     Shaped,
     any_size_key,
+    are_small,
     describe,
     instance_key,
     instance_state,
@@ -157,7 +158,7 @@ class _Jitted:
         sized = any_size_key(pieces)
         if sized is not None:
             sizeless, given = self._of_any_size(sized, form, arguments, leaves, direct)
-            if sizeless is not None:
+            if sizeless is not None and not (sizeless.multiplies and are_small(pieces)):
                 return self._finish(sizeless, given, out, captured if direct and not kwargs else None)
         return self._finish(self._known(tuple(pieces), form, arguments), leaves, out, captured if direct and not kwargs else None)
 

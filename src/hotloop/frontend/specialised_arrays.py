@@ -14,6 +14,7 @@ from hotloop.frontend.specialised import Call, Traced, refuse_large, trace
 from hotloop.frontend.target import chosen_arch
 from hotloop.ir.dim import Dim, NeedsSize
 from hotloop.ir.graph import INPUT, STATE, Node, reachable
+from hotloop.ops.shape import matmul
 
 if TYPE_CHECKING:
     from hotloop import _runner
@@ -23,6 +24,7 @@ class SpecialisedArrays:
     """A function compiled for kinds of arguments: types, axes, and which lengths are equal or 1.
 
     direct: whether arguments and results are those of the compiled function itself, so that C can call it.
+    multiplies: whether it calls NumPy for products of matrices.
     call: what the compiled function calls with arguments that it does not take, if it is direct.
     Raises: NeedsSize for what only a program for known shapes can do.
     """
@@ -32,6 +34,7 @@ class SpecialisedArrays:
         self._kept = kept  # what the key of this specialisation identifies by address
         self._inputs = traced.call.inputs
         self._ints = any(not node.shape and node.dtype.is_int for node in self._inputs)
+        self.multiplies = any(node.op is matmul and node.shape for node in _needed(traced.results.nodes))
         places = {node.id: place for place, node in enumerate(self._inputs)}
         computed = {node.id: node for node in traced.results.nodes if node.id not in places}
         order = {number: place for place, number in enumerate(computed)}
