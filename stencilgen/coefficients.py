@@ -31,7 +31,8 @@ class Fit:
     """One polynomial: `target` on [low, high], error weighted by `weight`.
 
     `terms` gives the number of coefficients for each type; a type left out is not printed. The
-    first coefficient gets a name of its own if `apart`.
+    first coefficient gets a name of its own if `apart`. `together` rounds all coefficients at once: where
+    the interval holds 0, what is left after the first has no best fit.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Fit:
     high: mpf
     terms: dict[str, int]
     apart: bool = False
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def fit(task: Fit, kind: str) -> tuple[list[mpf], mpf]:
     for first in range(terms):
         best = remez(rest, weight, grid, first, terms - first)
         # Rounding the high terms hardly moves the error: take them all at once.
-        take = len(best) if first >= 4 else 1
+        take = len(best) if first >= 4 or task.together else 1
         for offset in range(take):
             result.append(rounded(best[offset], bits))
             rest = [r - result[-1] * x ** (first + offset) for r, x in zip(rest, grid, strict=True)]
@@ -172,6 +174,8 @@ def literal(value: mpf, kind: str) -> str:
 SQRT2 = mp.sqrt(2)
 QUARTER = (mp.pi / 4 * mpf("1.002")) ** 2  # a little more than the reduced range, for its rounding
 HALF_LN2 = mp.log(2) / 2 * mpf("1.002")
+HALF_TURN = (mp.pi / 2 * mpf("1.004")) ** 2
+HALF = mpf("0.501")
 TINY = mpf(2) ** -40
 EIGHTH = mp.tan(mp.pi / 8) ** 2 * mpf("1.001")
 S2 = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2 * mpf("1.001")
@@ -219,6 +223,31 @@ FITS = (
         lambda z: (_atanh(z) - 1 - z / 3 - z**2 / 5) / z**3, lambda z: z**3, TINY, S2, {"f64": 8}),
     Fit("CBRT", "power.h", "x^(-1/3), 1 <= x <= 2",
         lambda x: mp.cbrt(1 / x), mp.cbrt, mpf(1), mpf(2), {"f32": 4, "f64": 6}),
+    # Fast functions: an error far below the last bit would be wasted beside those of rounding.
+    Fit("FAST_SIN", "fast.h", "(sin(x)/x - 1) / z, z = x*x, |x| <= pi/2",
+        lambda z: (_sin(z) - 1) / z, lambda z: z / _sin(z), TINY, HALF_TURN, {"f32": 4, "f64": 8}),
+    Fit("FAST_EXP", "fast.h", "(exp(x) - 1) / x, |x| <= log(2)/2",
+        lambda x: mp.expm1(x) / x, lambda x: abs(x) / mp.exp(x), -HALF_LN2, HALF_LN2,
+        {"f32": 5, "f64": 10}, together=True),
+    Fit("FAST_EXP2", "fast.h", "(2^x - 1) / x, |x| <= 1/2",
+        lambda x: mp.expm1(x * mp.log(2)) / x, lambda x: abs(x) / mpf(2) ** x, -HALF, HALF,
+        {"f32": 5, "f64": 10}, together=True),
+    Fit("FAST_EXPM1", "fast.h", "((exp(2*x) - 1) / x - 2) / x, |x| <= log(2)/4",
+        lambda x: (mp.expm1(2 * x) / x - 2) / x, lambda x: abs(x) * x / mp.expm1(2 * x),
+        -HALF_LN2 / 2, HALF_LN2 / 2, {"f32": 5, "f64": 11}, together=True),
+    Fit("FAST_LOG", "fast.h", "(log(1+x)/x - 1) / x, sqrt(1/2) <= 1+x <= sqrt(2)",
+        lambda x: (mp.log1p(x) / x - 1) / x, lambda x: abs(x) * x / mp.log1p(x),
+        1 / SQRT2 - 1 - mpf("1e-7"), SQRT2 - 1 + mpf("1e-7"), {"f32": 8}, together=True),
+    Fit("FAST_LOG", "fast.h", "(2*atanh(s)/s - 2) / z, z = s*s, s = x / (2+x)",
+        lambda z: 2 * (_atanh(z) - 1) / z, lambda z: z / _atanh(z) / 2, TINY, S2, {"f64": 7}),
+    Fit("FAST_LOG2", "fast.h", "log2(1+x) / x, sqrt(1/2) <= 1+x <= sqrt(2)",
+        lambda x: mp.log1p(x) / x / mp.log(2), lambda x: x / mp.log1p(x) * mp.log(2),
+        1 / SQRT2 - 1 - mpf("1e-7"), SQRT2 - 1 + mpf("1e-7"), {"f32": 9}, together=True),
+    Fit("FAST_LOG2", "fast.h", "2*atanh(s)/s/log(2), z = s*s, s = x / (2+x)",
+        lambda z: 2 * _atanh(z) / mp.log(2), lambda z: mp.log(2) / _atanh(z) / 2, TINY, S2,
+        {"f64": 8}),
+    Fit("FAST_ATAN", "fast.h", "(atan(x)/x - 1) / z, z = x*x, |x| <= 1",
+        lambda z: (_atan(z) - 1) / z, lambda z: z / _atan(z), TINY, mpf("1.001"), {"f32": 8, "f64": 19}),
 )  # fmt: skip
 
 PARTS = (
@@ -237,6 +266,11 @@ PARTS = (
     Parts("THIRD", "power.h", mpf(1) / 3, {"f32": (24, 24), "f64": (53, 53)}),
     Parts("FIFTH", "power.h", mpf(1) / 5, {"f64": (53, 53)}),
     Parts("CBRT_HALF", "power.h", mp.cbrt(mpf(1) / 2), {"f32": (24,), "f64": (53,)}),
+    # multiplied by fused multiply-adds: all bits of each part count
+    Parts("FAST_PI", "fast.h", mp.pi, {"f32": (24, 24, 24), "f64": (53, 53, 53)}),
+    Parts("FAST_PER_PI", "fast.h", 1 / mp.pi, {"f32": (24,), "f64": (53,)}),
+    Parts("FAST_HALF_LN2", "fast.h", mp.log(2) / 2, {"f32": (24,), "f64": (53,)}),
+    Parts("FAST_TWICE_LOG2_E", "fast.h", 2 / mp.log(2), {"f32": (24,), "f64": (53,)}),
     Parts("CBRT_QUARTER", "power.h", mp.cbrt(mpf(1) / 4), {"f32": (24,), "f64": (53,)}),
 )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hotloop.dtypes import COMPUTE
-from hotloop.ir.op import Wide
+from hotloop.ir.op import Op, Wide
 from hotloop.ir.program import FOLDS, WIDE_SHORTS, vector_names
 from hotloop.ops import REGISTRY
 from stencilgen.source import C_TYPES, MEMORY_TYPES, VECTOR, Spec, register_class
@@ -39,6 +39,7 @@ def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
         (wide.name, op.commutative, _wide_forms(target, wide, op.commutative))
         for op in REGISTRY.values() for wide in op.wide
     ]  # fmt: skip
+    found += [entry for op in REGISTRY.values() for entry in _fast_forms(target, op)]
     found += [(spec.name, False, [spec]) for short in WIDE_SHORTS for spec in _memory_specs(short)]
     found += [(name, False, forms) for name, forms in _lane_forms(target)]
     assert {name for name, _, _ in found} >= set(vector_names())
@@ -56,6 +57,12 @@ def _wide_forms(target: Target, wide: Wide, commutative: bool) -> list[Spec]:
     if tied and not commutative:  # x > y is y < x to some: then y is overwritten
         found.insert(1, replace(spec, name=f"{wide.name}#free", tied=False))
     return found
+
+
+def _fast_forms(target: Target, op: Op) -> list[tuple[str, bool, list[Spec]]]:
+    """Return what fast=True takes; without fused multiply-add the strict stencils under another name."""
+    pairs = zip(op.fast_wide, op.wide, strict=True) if op.quick else ()
+    return [(fast.name, op.commutative, _wide_forms(target, fast if target.fma else wide, op.commutative)) for fast, wide in pairs]
 
 
 def _memory_specs(short: str) -> list[Spec]:

@@ -69,7 +69,7 @@ def recipes(draw, names, lengths=LENGTHS, types=TYPES, largest=LARGEST, longest=
 
 def is_float(x):
     """Whether the elements are floats."""
-    return x.dtype in ("float32", "float64") if isinstance(x.dtype, str) else str(x.dtype).startswith("float")
+    return str(x.dtype).startswith("float")
 
 
 def is_int(x):
@@ -125,7 +125,8 @@ WHOLE = (
     lambda x, y: x // y, lambda x, y: x % y, lambda x, y: x << 3, lambda x, y: x >> 2, lambda x, y: x // 7, lambda x, y: x % -5,
 )  # fmt: skip
 LOGIC = (
-    lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x, lambda x, y: x == y, lambda x, y: x < y, lambda x, y: x >= y,
+    lambda x, y: x & y, lambda x, y: x | y, lambda x, y: x ^ y, lambda x, y: ~x,
+    lambda x, y: x == y, lambda x, y: x < y, lambda x, y: x >= y,
 )  # fmt: skip
 COMPARISONS = (
     lambda x, y: x < y, lambda x, y: x <= y, lambda x, y: x > y, lambda x, y: x >= y, lambda x, y: x == y, lambda x, y: x != y,

@@ -30,6 +30,7 @@ from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
 from hotloop.passes import ARRAYS, SCALARS, Setting
 from hotloop.passes.check import instrument
+from hotloop.passes.kernel import KERNEL
 from hotloop.passes.linearize import linearize
 from hotloop.passes.stages import stages
 from hotloop.passes.unroll import scalars_of, unroll
@@ -272,7 +273,7 @@ def _native(
     clock.mark("linearize")
     image = link(program, report.target)
     clock.mark("emit")
-    if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not any(node.op is LOOP for node in nodes):
+    if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not any(node.op in (LOOP, KERNEL) for node in nodes):
         # The user's order keeps too many values alive: try each operation right before its first user.
         ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
         other = linearize(ordered, outputs, steps, named, setting.vector_bytes)

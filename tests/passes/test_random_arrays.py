@@ -1,7 +1,7 @@
 """Random programs of arrays: native code has the bits of the reference, on each stencil library, run after run."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from tests import array_programs as programs
 
 import hotloop as hl
@@ -53,6 +53,7 @@ def outputs_of(recipe):
     return outputs
 
 
+@settings(max_examples=3 * settings.default.max_examples)
 @given(programs.recipes(programs.NAMES))
 def test_random_programs_have_the_bits_of_the_reference(recipe):
     outputs = outputs_of(recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -135,6 +135,8 @@ class Op:
               {ctype} its C type; or a mapping from dtype kind ("int", "float", "bool") to such texts
     lanes     the same for {x}... that are vectors of lanes, where `c` does not serve for both: {t} is then the short
               name of the operand's vector type (f32w), {r} that of the result, {s} that of the operand's scalar type
+    quick     the same as `lanes`, for kernels under fast=True on targets with fused multiply-add: fewer digits
+              (FAST_BOUNDS in `ops/accuracy.py`) in less time; {s} is the operand's scalar type
     lower     for array rows: the same function on object arrays of scalar nodes; `unroll` calls it
     vjp       (g, out, *operands) -> one gradient per operand, None where it is zero everywhere
     jvp       (out, operands, tangents) -> tangent, where a tangent of None is zero; without it
@@ -164,6 +166,7 @@ class Op:
     numpy: Callable[..., Any]  # Any: scalars and arrays of every type
     c: str | Mapping[str, str] | None = None
     lanes: str | Mapping[str, str] | None = None
+    quick: str | None = None
     lower: Callable[..., Any] | None = None
     vjp: Callable[..., tuple[Any, ...]] | None = None
     jvp: Callable[..., Any] | None = None
@@ -216,6 +219,13 @@ class Op:
     def wide(self) -> tuple[Wide, ...]:
         """Every overload of the row on vectors of lanes; none of rows without C text."""
         return _wide(self)
+
+    @property
+    def fast_wide(self) -> tuple[Wide, ...]:
+        """Overloads that take the place of `wide` ones under fast=True, named "fast.sin.f32w"."""
+        if self.quick is None:
+            return ()
+        return tuple([replace(wide, name=f"fast.{wide.name}", text=self.quick.replace("{s}", wide.sources[0][:3])) for wide in self.wide])
 
 
 # ----------------------------------------------------------------------------------- vectors of lanes

@@ -34,12 +34,14 @@ FOLDS = {"add": _NUMBERS, "mul": _NUMBERS, "minimum": _NUMBERS, "maximum": _NUMB
 def overloads() -> dict[str, int]:
     """Return every overload that instructions name, numbered: "add.f32.f32" -> 3.
 
-    First those of the rows on scalars, then on vectors of lanes ("add.f32w.f32w"), then what only vectors have.
+    First those of the rows on scalars, then on vectors of lanes ("add.f32w.f32w"), then what only vectors have,
+    then what takes their place under fast=True ("fast.sin.f32w").
     """
     rows = [op for op in REGISTRY.values() if op.c is not None]
     names = [".".join((op.name, *[dtype.short for dtype in types])) for op in rows for types, _ in op.types.overloads]
     names += [wide.name for op in rows for wide in op.wide]
     names += vector_names()
+    names += [wide.name for op in rows for wide in op.fast_wide]
     return {name: number for number, name in enumerate(names)}
 
 

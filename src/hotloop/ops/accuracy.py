@@ -46,3 +46,16 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "mod": (0.0, 0.0),
     "fma": (0.5, 0.5),
 }
+
+# Under fast=True, on vectors of lanes and targets with fused multiply-add (`c/fast.h`).
+FAST_BOUNDS: dict[str, tuple[float, float]] = {
+    "sin": (4.0, 4.0),
+    "cos": (4.0, 4.0),
+    "exp": (4.0, 4.0),
+    "exp2": (4.0, 4.0),
+    "log": (4.0, 4.0),
+    "log2": (4.0, 4.0),
+    "tanh": (4.0, 4.0),
+    "atan": (4.0, 4.0),
+    "atan2": (4.0, 4.0),
+}

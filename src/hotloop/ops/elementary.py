@@ -14,7 +14,7 @@ from hotloop.ir.fold import evaluate
 from hotloop.ir.graph import Node, constant
 from hotloop.ir.op import Op, TypeRule, floating
 from hotloop.ops import faults
-from hotloop.ops.accuracy import BOUNDS
+from hotloop.ops.accuracy import BOUNDS, FAST_BOUNDS
 from hotloop.ops.algebra import call, equals
 
 LN2 = 0.6931471805599453
@@ -24,6 +24,8 @@ LN10 = 2.302585092994046
 def _row(name: str, numpy: Any, vjp: Any, doc: str, arity: int = 1, **fields: Any) -> Op:  # Any: callables by arity
     arguments = ", ".join(["{x}", "{y}"][:arity])
     fields.setdefault("faults", faults.of_float)
+    if name in FAST_BOUNDS:
+        fields["quick"] = f"hl_fast_{name}_{{s}}({arguments})"
     return Op(
         name, floating(arity), numpy, c=f"hl_{name}_{{t}}({arguments})", lanes=f"hl_{name}_{{s}}({arguments})", vjp=vjp, public=True,
         ulp=BOUNDS.get(name, (1.0, 1.0)), doc=doc, **fields,

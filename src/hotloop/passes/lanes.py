@@ -106,6 +106,8 @@ class Lanes:
         names = form.names
         if len(names) == 1 and not form.joins:
             names = (wide_name(node.op, [wide_short(arg.dtype, lane) for arg in node.args]),)
+        if self.kernel.contract and f"fast.{names[0]}" in numbers():
+            names = (f"fast.{names[0]}",)
         overloads = tuple([numbers()[name] for name in names])
         dtype = WIDE_NUMBER[wide_short(node.dtype, lane)]
         return _Step(node.id, args, overloads, dtype, lane, form.joins, tuple([arg.dtype is bool_ for arg in node.args]))

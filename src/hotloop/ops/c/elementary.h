@@ -3,6 +3,7 @@
 #define HL_ELEMENTARY_H
 
 #include "exponential.h"
+#include "fast.h"
 #include "hyperbolic.h"
 #include "power.h"
 #include "rounding.h"

@@ -28,9 +28,10 @@
 #define HL_FAST_TWICE_LOG2_E_F64 0x1.71547652b82fep1
 /* (sin(x)/x - 1) / z, z = x*x, |x| <= pi/2: error 2^-27.19 */
 #define HL_FAST_SIN_F32 -0x1.55554cp-3f, 0x1.110ed6p-7f, -0x1.9f6fbap-13f, 0x1.5db2dep-19f
-/* (sin(x)/x - 1) / z, z = x*x, |x| <= pi/2: error 2^-52.43 */
-#define HL_FAST_SIN_F64 -0x1.555555555549ep-3, 0x1.111111110a002p-7, -0x1.a01a019a28877p-13, \
-    0x1.71de37f30d119p-19, -0x1.ae634f50528a1p-26, 0x1.60e5bcd7c9d4bp-33, -0x1.9ef52e2ab1babp-41
+/* (sin(x)/x - 1) / z, z = x*x, |x| <= pi/2: error 2^-61.46 */
+#define HL_FAST_SIN_F64 -0x1.5555555555555p-3, 0x1.11111111110c7p-7, -0x1.a01a01a014bfcp-13, \
+    0x1.71de3a52942dfp-19, -0x1.ae6454cdd69eap-26, 0x1.6123cb30226f9p-33, -0x1.ae43000c7245ap-41, \
+    0x1.8823d654845c8p-49
 /* (exp(x) - 1) / x, |x| <= log(2)/2: error 2^-23.34 */
 #define HL_FAST_EXP_F32 0x1.fffff6p-1f, 0x1.fffdcp-2f, 0x1.555a76p-3f, 0x1.573c42p-5f, \
     0x1.0fa6bep-7f
@@ -55,15 +56,16 @@
 /* (log(1+x)/x - 1) / x, sqrt(1/2) <= 1+x <= sqrt(2): error 2^-24.77 */
 #define HL_FAST_LOG_F32 -0x1.fffffap-2f, 0x1.5556f4p-2f, -0x1.00049ap-2f, 0x1.98d2bcp-3f, \
     -0x1.535d1ep-3f, 0x1.31853p-3f, -0x1.2504fap-3f, 0x1.65c7fcp-4f
-/* (2*atanh(s)/s - 2) / z, z = s*s, s = x / (2+x): error 2^-52.23 */
-#define HL_FAST_LOG_F64 0x1.555555555394fp-1, 0x1.999999a29a2f6p-2, 0x1.24924172a0183p-2, \
-    0x1.c7227b5135814p-3, 0x1.732bb13110cb3p-3, 0x1.587d78a26d1f2p-3
+/* (2*atanh(s)/s - 2) / z, z = s*s, s = x / (2+x): error 2^-59.48 */
+#define HL_FAST_LOG_F64 0x1.5555555555593p-1, 0x1.999999997f9d1p-2, 0x1.249249422e733p-2, \
+    0x1.c71c51d2e1015p-3, 0x1.74664afe492ecp-3, 0x1.39a06c95b75d9p-3, 0x1.2f13613295fc1p-3
 /* log2(1+x) / x, sqrt(1/2) <= 1+x <= sqrt(2): error 2^-24.43 */
 #define HL_FAST_LOG2_F32 0x1.715476p0f, -0x1.71547p-1f, 0x1.ec73d6p-2f, -0x1.715c4ep-2f, \
     0x1.26d384p-2f, -0x1.e95beep-3f, 0x1.b9c92p-3f, -0x1.a87cep-3f, 0x1.01b698p-3f
-/* 2*atanh(s)/s/log(2), z = s*s, s = x / (2+x): error 2^-52.33 */
-#define HL_FAST_LOG2_F64 0x1.71547652b82ffp1, 0x1.ec709dc39ccd6p-1, 0x1.2776c5167b368p-1, \
-    0x1.a617569d66345p-2, 0x1.484fa47a5123cp-2, 0x1.0bb877650bb77p-2, 0x1.f177753ed20e1p-3
+/* 2*atanh(s)/s/log(2), z = s*s, s = x / (2+x): error 2^-55.98 */
+#define HL_FAST_LOG2_F64 0x1.71547652b82fep1, 0x1.ec709dc3a08f7p-1, 0x1.2776c50e4928cp-1, \
+    0x1.a61763cf7a22p-2, 0x1.484a9c35fa568p-2, 0x1.0cb40f98abd45p-2, 0x1.c0ccfeb35babp-3, \
+    0x1.d8fbe0c522b58p-3
 /* (atan(x)/x - 1) / z, z = x*x, |x| <= 1: error 2^-25.71 */
 #define HL_FAST_ATAN_F32 -0x1.5554dcp-2f, 0x1.9978e2p-3f, -0x1.230a02p-3f, 0x1.b4d87ep-4f, \
     -0x1.354064p-4f, 0x1.61c0bcp-5f, -0x1.0bd71ap-6f, 0x1.7e157ep-9f
@@ -99,17 +101,20 @@
 #define HL_FAST_LOG_FIRST_F64 2.0
 
 #define HL_DEFINE_FAST_POLY(S, C, R)                                                               \
-    /* Even and odd terms apart: half as deep as Horner's order, for one product more. */          \
+    /* Even and odd terms apart: half as deep as Horner's order, for one product more. The first,  \
+     * the largest, comes last, so that nothing is rounded at its size but the sum. */              \
     HL_INLINE hl_##S hl_fast_poly_##S(hl_##S x, const R *terms, int count)                         \
     {                                                                                              \
-        hl_##S square = x * x, last = (hl_##S)(terms[count - 1]), other = (hl_##S)(terms[count - 2]); \
-        _Pragma("clang loop unroll(full)") for (int i = count - 3; i >= 0; i -= 2)                 \
+        hl_##S square = x * x, even = (hl_##S)(terms[count - 1]);                                  \
+        hl_##S odd = (hl_##S)(terms[count - 2]);                                                   \
+        _Pragma("clang loop unroll(full)") for (int i = count - 3; i > 0; i -= 2)                  \
         {                                                                                          \
-            last = HL_FUSED_##C(last, square, terms[i]);                                           \
-            if (i > 0)                                                                             \
-                other = HL_FUSED_##C(other, square, terms[i - 1]);                                 \
+            even = HL_FUSED_##C(even, square, terms[i]);                                           \
+            if (i > 1)                                                                             \
+                odd = HL_FUSED_##C(odd, square, terms[i - 1]);                                     \
         }                                                                                          \
-        return count % 2 ? HL_FUSED_##C(other, x, last) : HL_FUSED_##C(last, x, other);            \
+        hl_##S rest = count % 2 ? HL_FUSED_##C(even, x, odd) : HL_FUSED_##C(odd, x, even);         \
+        return HL_FUSED_##C(rest, x, terms[0]);                                                    \
     }
 HL_DEFINE_FAST_POLY(f32, F32, float)
 HL_DEFINE_FAST_POLY(f64, F64, double)
