@@ -9,8 +9,10 @@ import mpmath
 import numpy as np
 import pytest
 
+import hotloop as hl
 from hotloop import _elementary
-from hotloop.ops.accuracy import BOUNDS
+from hotloop.ops.accuracy import BOUNDS, FAST_BOUNDS
+from hotloop.runtime import local
 
 INF, NAN = math.inf, math.nan
 TYPES = {"f32": np.float32, "f64": np.float64}
@@ -142,18 +144,26 @@ def test_error_against_mpmath_is_within_the_bound(name: str, kind: str) -> None:
     assert worst[0] <= BOUNDS[name][kind == "f64"], worst
 
 
-@pytest.mark.parametrize("name", NUMPY)
-def test_sweep_over_all_float32_exponents_is_within_the_bound(name: str) -> None:
-    x = np.arange(0, 2**32, 16381, dtype=np.uint64).astype(np.uint32).view(np.float32)
+def float32_sweep(step: int) -> np.ndarray:
+    return np.arange(0, 2**32, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+
+
+def float32_errors(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """Distances in units in the last place of `want`, which is float64; 0 where both overflow."""
     with np.errstate(all="ignore"):
-        got = call(name, "f32", x).astype(np.float64)
-        want = NUMPY[name](x.astype(np.float64))
         info = np.finfo(np.float32)
         exponent = np.maximum(np.frexp(want)[1] - 1, info.minexp)
-        error = np.abs(got - want) / np.ldexp(1.0, exponent - info.nmant)
-        equal = (got == want) | (np.isnan(got) & np.isnan(want))
-        overflow = np.isinf(got) & (np.abs(want) > float(info.max)) & ((got > 0) == (want > 0))
-    error[equal | overflow] = 0
+        error = np.abs(got.astype(np.float64) - want) / np.ldexp(1.0, exponent - info.nmant)
+    equal = (got == want) | (np.isnan(got) & np.isnan(want))
+    overflow = np.isinf(got) & (np.abs(want) > float(info.max)) & ((got > 0) == (want > 0))
+    return np.where(equal | overflow, 0, error)
+
+
+@pytest.mark.parametrize("name", NUMPY)
+def test_sweep_over_all_float32_exponents_is_within_the_bound(name: str) -> None:
+    x = float32_sweep(16381)
+    with np.errstate(all="ignore"):
+        error = float32_errors(call(name, "f32", x), NUMPY[name](x.astype(np.float64)))
     assert error.max() <= BOUNDS[name][0], float(x[error.argmax()]).hex()
 
 
@@ -371,3 +381,73 @@ def test_wrong_arguments_are_refused_with_a_reason() -> None:
     out.flags.writeable = False
     with pytest.raises(ValueError, match=r"argument 0, the output, is read-only"):
         _elementary.sin_f32(out, x)
+
+
+needs_fma = pytest.mark.skipif(not local.executes("x86-64-v3"), reason="fast functions need fused multiply-add")
+
+
+def fast_call(name: str, *arguments: np.ndarray) -> np.ndarray:
+    """Arrays of more than 16 elements are kernels, which take the fast functions."""
+    row = getattr(hl, name)
+    function = (lambda x, y: row(x, y)) if len(arguments) == 2 else (lambda x: row(x))
+    return hl.jit(function, fast=True)(*arguments)
+
+
+@needs_fma
+@pytest.mark.parametrize("name", [name for name in FAST_BOUNDS if name in NUMPY])
+def test_fast_functions_are_within_their_bound_over_all_float32_exponents(name: str) -> None:
+    x = float32_sweep(4093)
+    with np.errstate(all="ignore"):
+        error = float32_errors(fast_call(name, x), NUMPY[name](x.astype(np.float64)))
+    assert error.max() <= FAST_BOUNDS[name][0], float(x[error.argmax()]).hex()
+
+
+@needs_fma
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("name", FAST_BOUNDS)
+def test_fast_functions_are_within_their_bound_of_mpmath(name: str, kind: str) -> None:
+    x = pairs(name, kind, 900) if name in BINARY else (samples(name, kind, 900),)
+    got = fast_call(name, *x)
+    errors = [ulp_error(float(y), reference(name, *map(float, a)), kind) for y, *a in zip(got, *x, strict=True)]
+    worst = int(np.argmax(errors))
+    assert errors[worst] <= FAST_BOUNDS[name][kind == "f64"], [float(a[worst]).hex() for a in x]
+    assert (got != call(name, kind, *x)).any()  # else the strict one was measured
+
+
+@needs_fma
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("name", FAST_BOUNDS)
+def test_fast_functions_have_the_special_values_of_the_strict_ones(name: str, kind: str) -> None:
+    info = np.finfo(TYPES[kind])
+    tiny, high = float(info.smallest_subnormal), float(info.max)
+    limits = [0.0, 1.0, INF, tiny, 3 * tiny, float(info.tiny), high, 2.0**20, 800.0, 1e9]
+    points = np.array([*limits, *[-x for x in limits], NAN], TYPES[kind])
+    x = tuple(g.ravel() for g in np.meshgrid(points, points)) if name in BINARY else (points,)
+    got, want = fast_call(name, *x), call(name, kind, *x)
+    special = ~np.isfinite(want) | (want == 0)
+    np.testing.assert_array_equal(got[special], want[special])
+    numbers = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(got[numbers]), np.signbit(want[numbers]))
+    got, want = got[np.isfinite(want)], want[np.isfinite(want)]
+    assert (np.abs(got - want) <= 4 * np.spacing(np.abs(want))).all()
+
+
+@needs_fma
+@pytest.mark.parametrize("name", FAST_BOUNDS)
+def test_one_abnormal_lane_changes_no_bit_of_the_others(name: str) -> None:
+    x = np.linspace(0.5, 3.0, 64, dtype=np.float32)
+    x[[3, 17]] = NAN, INF
+    arguments = (x, x) if name in BINARY else (x,)
+    got, want = fast_call(name, *arguments), call(name, "f32", *arguments)
+    np.testing.assert_array_equal(got[[3, 17]], want[[3, 17]])
+    numbers = np.isfinite(x)
+    x[~numbers] = 1.0
+    np.testing.assert_array_equal(got[numbers], fast_call(name, *arguments)[numbers])
+
+
+@needs_fma
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("name", ["sin", "tanh", "atan"])
+def test_fast_odd_functions_keep_the_sign_of_zero(name: str, kind: str) -> None:
+    zeros = np.tile(np.array([0.0, -0.0], TYPES[kind]), 32)
+    np.testing.assert_array_equal(np.signbit(fast_call(name, zeros)), np.signbit(zeros))

@@ -331,3 +331,13 @@ def test_compile_time_work_does_not_depend_on_the_size() -> None:
         made = compile_graph([(x * 2.0 + y).node, hl.sqrt(x).node])
         operations.add((made.report.operations, made.report.code))
     assert len(operations) == 1
+
+
+@pytest.mark.parametrize("arch", LIBRARIES)
+@pytest.mark.parametrize("fast", [False, True])
+def test_kernels_take_fast_functions_only_under_fast(arch: str, fast: bool) -> None:
+    x = hl.tensor.input(np.linspace(0.1, 1.0, 64, dtype=np.float32))
+    program = compile_graph([hl.sin(x).node], Options(arch=arch, fast=fast)).listing
+    assert program is not None
+    assert ("fast.sin.f32w" in program.listing()) == (fast and arch == "x86-64-v3")
+    assert "sin.f32w" in program.listing()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.dtypes import COMPUTE
-from hotloop.ir.graph import Node
+from hotloop.ir.graph import Node, constant
 from hotloop.ir.op import Op, arithmetic, floating, same, truediv
 from hotloop.ops import faults
 from hotloop.ops.algebra import absorbs, call, equals, is_op, negative_zero, power_of_two, zero_like
@@ -32,7 +32,7 @@ def _sub(x: Node, y: Node) -> Node | None:
     if absorbs(x):
         return call("neg", y)
     if x is y and not x.dtype.is_float:  # not for floats: inf - inf is NaN
-        return zero_like(x)
+        return constant(0, x.dtype, structural=False)
     return None
 
 

@@ -39,7 +39,7 @@ def _or(x: Node, y: Node) -> Node | None:
 
 def _xor(x: Node, y: Node) -> Node | None:
     if x is y:
-        return zero_like(x)
+        return constant(0, x.dtype, structural=False)
     for a, b in ((x, y), (y, x)):
         if equals(b, 0):
             return a
@@ -64,11 +64,11 @@ def _select(c: Node, x: Node, y: Node) -> Node | None:
 
 def _reflexive(x: Node, y: Node) -> Node | None:
     # x <= x holds for integers; not for floats: NaN
-    return constant(True, bool_) if x is y and not x.dtype.is_float and not x.shape else None
+    return constant(True, bool_, structural=False) if x is y and not x.dtype.is_float and not x.shape else None
 
 
 def _irreflexive(x: Node, y: Node) -> Node | None:
-    return constant(False, bool_) if x is y and not x.shape and not x.dtype.is_float else None
+    return constant(False, bool_, structural=False) if x is y and not x.shape and not x.dtype.is_float else None
 
 
 # ----------------------------------------------------------------------------------- NumPy meaning

@@ -68,7 +68,8 @@ class BodyWriter:
         final = [fresh.get(base.id, base) for base in bases]
         lane = self._lane(kept, shape, streams, final)
         if self.sizes_known:
-            moved = [_along_lanes(stream, base, shape, lane) for stream, base in zip(streams, final, strict=True)]
+            first = kept if lane >= kept else lane
+            moved = [_along_lanes(stream, base, shape, first, lane) for stream, base in zip(streams, final, strict=True)]
             streams, final = [stream for stream, _ in moved], [base for _, base in moved]
         kernel = Kernel(shape, kept, lane, tuple(streams), tuple(params), tuple(self.given), self.contract)
         args = [*final, *[fresh.get(node.id, node) for node in scalars]]
@@ -160,11 +161,12 @@ def _last_long(shape: Shape, first: int, last: int) -> int:
     return next((d for d in range(last, first - 1, -1) if shape[d] != 1), last)
 
 
-def _along_lanes(stream: Stream, base: Node, shape: Shape, lane: int) -> tuple[Stream, Node]:
-    """Return a stream whose elements lie side by side along the lanes, moving the array if they do not."""
-    if stream.steps[lane] in (0, 1):
+def _along_lanes(stream: Stream, base: Node, shape: Shape, first: int, lane: int) -> tuple[Stream, Node]:
+    """Return a stream whose elements lie side by side along the dimensions from `first` to `lane`, moving the array if they do not."""
+    line = [(stream.steps[d], step) for d, step in enumerate(row_major(shape[first : lane + 1]), first) if shape[d] != 1]
+    if all(step == 0 for step, _ in line) or all(step == wanted for step, wanted in line):
         return stream, base
-    order = [d for d in range(len(shape)) if d != lane and stream.steps[d]] + [lane]
+    order = [d for d in range(len(shape)) if d != lane and (stream.steps[d] or d >= first)] + [lane]
     lengths = tuple([shape[d] for d in order])
     steps = tuple([stream.steps[d] for d in order])
     own = dict(zip(order, row_major(lengths), strict=True))

@@ -146,6 +146,17 @@ def test_each_overload_has_the_bits_of_the_scalar_row(op: Op, wide: Wide, in_mem
     assert_same(got, want, operands if len(want) == COUNT else [want])
 
 
+@pytest.mark.parametrize(("op", "wide"), [(op, wide) for op in REGISTRY.values() for wide in op.fast_wide], ids=lambda x: x.name)
+def test_fast_overloads_without_multiply_add_are_the_strict_ones(op: Op, wide: Wide) -> None:
+    chance = np.random.default_rng(len(wide.name))
+    operands = [sample(dtype_of(short), chance) for short in wide.sources]
+    writer = Writer("x86-64-v2")
+    places = [writer.place(x) for x in operands]
+    out = writer.place(np.zeros_like(operands[0]))
+    write_rows(writer, wide, places, out, in_memory=False)
+    assert_same(np.frombuffer(writer.run(), operands[0].dtype, COUNT, out), evaluate(op, operands), operands)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("short", WIDE_SHORTS)
 def test_vectors_move_between_any_places(short: str, target: str) -> None:

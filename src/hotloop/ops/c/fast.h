@@ -2,8 +2,8 @@
  * units in the last place (FAST_BOUNDS in ops/accuracy.py).
  *
  * Only for targets with fused multiply-add. What the short way cannot give, infinities, NaN,
- * results below the normal range, goes to the strict function, for the whole vector: those keep
- * their values, and what remains needs no selects.
+ * results below the normal range, the strict function gives, out of line: no lane depends on what
+ * is beside it.
  */
 #ifndef HL_FAST_H
 #define HL_FAST_H
@@ -49,10 +49,10 @@
 /* ((exp(2*x) - 1) / x - 2) / x, |x| <= log(2)/4: error 2^-25.79 */
 #define HL_FAST_EXPM1_F32 0x1.fffffep0f, 0x1.5554aep0f, 0x1.555676p-1f, 0x1.122886p-2f, \
     0x1.6bebe4p-4f
-/* ((exp(2*x) - 1) / x - 2) / x, |x| <= log(2)/4: error 2^-60.05 */
-#define HL_FAST_EXPM1_F64 0x1p1, 0x1.5555555555559p0, 0x1.555555555553ep-1, 0x1.111111110f673p-2, \
-    0x1.6c16c16c1f279p-4, 0x1.a01a01b00202fp-6, 0x1.a01a017b5ea59p-8, 0x1.71ddf7fe283fp-10, \
-    0x1.27e536983c2f5p-12, 0x1.af5f68e29edc3p-15, 0x1.1ee88d4b187b6p-17
+/* ((exp(2*x) - 1) / x - 2) / x, |x| <= log(2)/4: error 2^-54.95 */
+#define HL_FAST_EXPM1_F64 0x1.0000000000005p1, 0x1.5555555555539p0, 0x1.55555555521f2p-1, \
+    0x1.111111111918bp-2, 0x1.6c16c17f1272ap-4, 0x1.a01a01749c35fp-6, 0x1.a019a6bff732fp-8, \
+    0x1.71de8891fd48p-10, 0x1.28a2975f18f6bp-12, 0x1.ae6bc24b6376cp-15
 /* (log(1+x)/x - 1) / x, sqrt(1/2) <= 1+x <= sqrt(2): error 2^-24.77 */
 #define HL_FAST_LOG_F32 -0x1.fffffap-2f, 0x1.5556f4p-2f, -0x1.00049ap-2f, 0x1.98d2bcp-3f, \
     -0x1.535d1ep-3f, 0x1.31853p-3f, -0x1.2504fap-3f, 0x1.65c7fcp-4f
@@ -79,7 +79,7 @@
 
 #if defined(__FMA__)
 
-/* Largest |x| that the parts of pi reduce: beyond, the multiple would be off by too much of a turn. */
+/* Largest |x| that the parts of pi reduce: up to there the multiple is off by 2^-9 at most. */
 #define HL_FAST_REDUCIBLE_F32 1e5f
 #define HL_FAST_REDUCIBLE_F64 1e8
 /* Below, exp and exp2 are neither infinite nor subnormal. */
@@ -96,24 +96,25 @@
 /* Coefficients, lowest first, and their number. */
 #define HL_TERMS(R, ...) (const R[]){__VA_ARGS__}, sizeof((const R[]){__VA_ARGS__}) / sizeof(R)
 #define HL_FAST_POLY(S, R, x, ...) hl_fast_poly_##S(x, HL_TERMS(R, __VA_ARGS__))
+#define HL_FAST_LOG_OF(S, R, f, ...) hl_fast_log_of_##S(f, HL_TERMS(R, __VA_ARGS__))
 /* of log(1 + f) over f, and over f / (2 + f) */
 #define HL_FAST_LOG_FIRST_F32 1.0f
 #define HL_FAST_LOG_FIRST_F64 2.0
 
 #define HL_DEFINE_FAST_POLY(S, C, R)                                                               \
     /* Even and odd terms apart: half as deep as Horner's order, for one product more. The first,  \
-     * the largest, comes last, so that nothing is rounded at its size but the sum. */              \
+     * the largest, comes last, so that nothing is rounded at its size but the sum. */             \
     HL_INLINE hl_##S hl_fast_poly_##S(hl_##S x, const R *terms, int count)                         \
     {                                                                                              \
-        hl_##S square = x * x, even = (hl_##S)(terms[count - 1]);                                  \
-        hl_##S odd = (hl_##S)(terms[count - 2]);                                                   \
+        hl_##S square = x * x, last = (hl_##S)(terms[count - 1]);                                  \
+        hl_##S other = (hl_##S)(terms[count - 2]);                                                 \
         _Pragma("clang loop unroll(full)") for (int i = count - 3; i > 0; i -= 2)                  \
         {                                                                                          \
-            even = HL_FUSED_##C(even, square, terms[i]);                                           \
+            last = HL_FUSED_##C(last, square, terms[i]);                                           \
             if (i > 1)                                                                             \
-                odd = HL_FUSED_##C(odd, square, terms[i - 1]);                                     \
+                other = HL_FUSED_##C(other, square, terms[i - 1]);                                 \
         }                                                                                          \
-        hl_##S rest = count % 2 ? HL_FUSED_##C(even, x, odd) : HL_FUSED_##C(odd, x, even);         \
+        hl_##S rest = count % 2 ? HL_FUSED_##C(last, x, other) : HL_FUSED_##C(other, x, last);     \
         return HL_FUSED_##C(rest, x, terms[0]);                                                    \
     }
 HL_DEFINE_FAST_POLY(f32, F32, float)
@@ -135,7 +136,7 @@ HL_INLINE hl_f64 hl_fast_exponent_f64(hl_u64 bits)
     return hl_from_bits_f64(biased | HL_MAGIC_BITS_F64) - (HL_MAGIC_F64 + HL_BIAS_F64);
 }
 
-/* log(1 + f) over f / (2 + f) has only even terms */
+/* log(1 + f): over f a polynomial, over f / (2 + f) one of even terms, half as many */
 HL_INLINE hl_f32 hl_fast_log_of_f32(hl_f32 f, const float *terms, int count)
 {
     return f * hl_fast_poly_f32(f, terms, count);
@@ -148,18 +149,39 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
 }
 
 #define HL_DEFINE_FAST(S, C, R, I, U)                                                              \
-    /* The strict functions, out of line. */                                                       \
-    HL_SLOW hl_##S hl_strict_sin_##S(hl_##S x) { return hl_sin_##S(x); }                           \
-    HL_SLOW hl_##S hl_strict_cos_##S(hl_##S x) { return hl_cos_##S(x); }                           \
-    HL_SLOW hl_##S hl_strict_exp_##S(hl_##S x) { return hl_exp_##S(x); }                           \
-    HL_SLOW hl_##S hl_strict_exp2_##S(hl_##S x) { return hl_exp2_##S(x); }                         \
-    HL_SLOW hl_##S hl_strict_log_##S(hl_##S x) { return hl_log_##S(x); }                           \
-    HL_SLOW hl_##S hl_strict_log2_##S(hl_##S x) { return hl_log2_##S(x); }                         \
-    HL_SLOW hl_##S hl_strict_atan2_##S(hl_##S y, hl_##S x) { return hl_atan2_##S(y, x); }          \
-                                                                                                   \
-    HL_INLINE int hl_fast_beyond_##S(hl_##S x, R limit)                                            \
+    /* y, and the strict function where it does not fit, out of line. */                           \
+    HL_SLOW hl_##S hl_mixed_sin_##S(hl_##S y, hl_mask_##S fits, hl_##S x)                          \
     {                                                                                              \
-        return HL_RARELY(hl_any_##S((hl_abs_##S(x) <= limit) == 0)); /* NaN too */                 \
+        return hl_select_##S(fits, y, hl_sin_##S(x));                                              \
+    }                                                                                              \
+    HL_SLOW hl_##S hl_mixed_cos_##S(hl_##S y, hl_mask_##S fits, hl_##S x)                          \
+    {                                                                                              \
+        return hl_select_##S(fits, y, hl_cos_##S(x));                                              \
+    }                                                                                              \
+    HL_SLOW hl_##S hl_mixed_exp_##S(hl_##S y, hl_mask_##S fits, hl_##S x)                          \
+    {                                                                                              \
+        return hl_select_##S(fits, y, hl_exp_##S(x));                                              \
+    }                                                                                              \
+    HL_SLOW hl_##S hl_mixed_exp2_##S(hl_##S y, hl_mask_##S fits, hl_##S x)                         \
+    {                                                                                              \
+        return hl_select_##S(fits, y, hl_exp2_##S(x));                                             \
+    }                                                                                              \
+    HL_SLOW hl_##S hl_mixed_log_##S(hl_##S y, hl_mask_##S fits, hl_##S x)                          \
+    {                                                                                              \
+        return hl_select_##S(fits, y, hl_log_##S(x));                                              \
+    }                                                                                              \
+    HL_SLOW hl_##S hl_mixed_log2_##S(hl_##S y, hl_mask_##S fits, hl_##S x)                         \
+    {                                                                                              \
+        return hl_select_##S(fits, y, hl_log2_##S(x));                                             \
+    }                                                                                              \
+    HL_SLOW hl_##S hl_mixed_atan2_##S(hl_##S angle, hl_mask_##S fits, hl_##S y, hl_##S x)          \
+    {                                                                                              \
+        return hl_select_##S(fits, angle, hl_atan2_##S(y, x));                                     \
+    }                                                                                              \
+                                                                                                   \
+    HL_INLINE int hl_fast_fits_##S(hl_mask_##S fits)                                               \
+    {                                                                                              \
+        return __builtin_expect(!hl_any_##S(fits == 0), 1);                                        \
     }                                                                                              \
     /* x - n pi; the first difference is exact, and so near to the last that only two round. */    \
     HL_INLINE hl_##S hl_fast_reduce_##S(hl_##S x, hl_##S n)                                        \
@@ -176,20 +198,20 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
     }                                                                                              \
     HL_FUNCTION hl_##S hl_fast_sin_##S(hl_##S x)                                                   \
     {                                                                                              \
-        if (hl_fast_beyond_##S(x, HL_FAST_REDUCIBLE_##C))                                          \
-            return hl_strict_sin_##S(x);                                                           \
+        hl_mask_##S fits = hl_abs_##S(x) <= HL_FAST_REDUCIBLE_##C; /* not NaN */                   \
         hl_##S shifted = HL_FUSED_##C(x, HL_FAST_PER_PI_##C, HL_MAGIC_##C);                        \
         hl_##S r = hl_fast_reduce_##S(x, shifted - HL_MAGIC_##C);                                  \
-        return hl_fast_sin_reduced_##S(r, hl_bits_##S(shifted));                                   \
+        hl_##S y = hl_fast_sin_reduced_##S(r, hl_bits_##S(shifted));                               \
+        return hl_fast_fits_##S(fits) ? y : hl_mixed_sin_##S(y, fits, x);                          \
     }                                                                                              \
     /* cos(x) = sin((n + 1/2) pi - x), its sign turned for odd n */                                \
     HL_FUNCTION hl_##S hl_fast_cos_##S(hl_##S x)                                                   \
     {                                                                                              \
-        if (hl_fast_beyond_##S(x, HL_FAST_REDUCIBLE_##C))                                          \
-            return hl_strict_cos_##S(x);                                                           \
+        hl_mask_##S fits = hl_abs_##S(x) <= HL_FAST_REDUCIBLE_##C; /* not NaN */                   \
         hl_##S shifted = HL_FUSED_##C(x, HL_FAST_PER_PI_##C, (R)-0.5) + HL_MAGIC_##C;              \
         hl_##S r = hl_fast_reduce_##S(-x, (HL_MAGIC_##C - shifted) - (R)0.5);                      \
-        return hl_fast_sin_reduced_##S(r, hl_bits_##S(shifted));                                   \
+        hl_##S y = hl_fast_sin_reduced_##S(r, hl_bits_##S(shifted));                               \
+        return hl_fast_fits_##S(fits) ? y : hl_mixed_cos_##S(y, fits, x);                          \
     }                                                                                              \
     /* y 2^k, for a y near 1 and a normal result; k is in the low bits of `shifted` */             \
     HL_INLINE hl_##S hl_fast_scale_##S(hl_##S y, hl_##S shifted)                                   \
@@ -198,26 +220,26 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
     }                                                                                              \
     HL_FUNCTION hl_##S hl_fast_exp_##S(hl_##S x)                                                   \
     {                                                                                              \
-        if (hl_fast_beyond_##S(x, HL_FAST_EXP_LIMIT_##C))                                          \
-            return hl_strict_exp_##S(x);                                                           \
+        hl_mask_##S fits = hl_abs_##S(x) <= HL_FAST_EXP_LIMIT_##C; /* not NaN */                   \
         hl_##S shifted = HL_FUSED_##C(x, HL_LOG2_E_0_##C, HL_MAGIC_##C);                           \
         hl_##S n = shifted - HL_MAGIC_##C, r = HL_FUSED_##C(-n, HL_LN2_FULL_0_##C, x);             \
         r = HL_FUSED_##C(-n, HL_LN2_FULL_1_##C, r);                                                \
-        return hl_fast_scale_##S(HL_FAST_POLY(S, R, r, (R)1, HL_FAST_EXP_##C), shifted);           \
+        hl_##S y = hl_fast_scale_##S(HL_FAST_POLY(S, R, r, (R)1, HL_FAST_EXP_##C), shifted);       \
+        return hl_fast_fits_##S(fits) ? y : hl_mixed_exp_##S(y, fits, x);                          \
     }                                                                                              \
     HL_FUNCTION hl_##S hl_fast_exp2_##S(hl_##S x)                                                  \
     {                                                                                              \
-        if (hl_fast_beyond_##S(x, HL_FAST_EXP2_LIMIT_##C))                                         \
-            return hl_strict_exp2_##S(x);                                                          \
+        hl_mask_##S fits = hl_abs_##S(x) <= HL_FAST_EXP2_LIMIT_##C; /* not NaN */                  \
         hl_##S shifted = x + HL_MAGIC_##C, r = x - (shifted - HL_MAGIC_##C);                       \
-        return hl_fast_scale_##S(HL_FAST_POLY(S, R, r, (R)1, HL_FAST_EXP2_##C), shifted);          \
+        hl_##S y = hl_fast_scale_##S(HL_FAST_POLY(S, R, r, (R)1, HL_FAST_EXP2_##C), shifted);      \
+        return hl_fast_fits_##S(fits) ? y : hl_mixed_exp2_##S(y, fits, x);                         \
     }                                                                                              \
-    /* Whether any x is not a positive normal number: one comparison of integers, in which         \
-     * infinities, NaN and negative numbers wrap. */                                               \
-    HL_INLINE int hl_fast_abnormal_##S(hl_##S x)                                                   \
+    /* Where x is a positive normal number: one comparison of integers, in which infinities, NaN   \
+     * and negative numbers wrap. */                                                               \
+    HL_INLINE hl_mask_##S hl_fast_normal_##S(hl_##S x)                                             \
     {                                                                                              \
         I wrapped = (I)(hl_bits_##S(x) + (HL_FRACTION_##C + 1));                                   \
-        return HL_RARELY(hl_any_##S(wrapped < (I)(2 * (HL_FRACTION_##C + 1))));                    \
+        return wrapped >= (I)(2 * (HL_FRACTION_##C + 1));                                          \
     }                                                                                              \
     /* k, and f, of x = 2^k (1 + f) */                                                             \
     HL_INLINE hl_pair_##S hl_fast_split_##S(hl_##S x)                                              \
@@ -229,17 +251,18 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
     }                                                                                              \
     HL_FUNCTION hl_##S hl_fast_log_##S(hl_##S x)                                                   \
     {                                                                                              \
-        if (hl_fast_abnormal_##S(x))                                                               \
-            return hl_strict_log_##S(x);                                                           \
+        hl_mask_##S fits = hl_fast_normal_##S(x);                                                  \
         hl_pair_##S p = hl_fast_split_##S(x);                                                      \
-        return HL_FUSED_##C(p.hi, HL_LN2_FULL_0_##C, hl_fast_log_of_##S(p.lo, HL_TERMS(R, HL_FAST_LOG_FIRST_##C, HL_FAST_LOG_##C))); \
+        hl_##S near = HL_FAST_LOG_OF(S, R, p.lo, HL_FAST_LOG_FIRST_##C, HL_FAST_LOG_##C);          \
+        hl_##S y = HL_FUSED_##C(p.hi, HL_LN2_FULL_0_##C, near);                                    \
+        return hl_fast_fits_##S(fits) ? y : hl_mixed_log_##S(y, fits, x);                          \
     }                                                                                              \
     HL_FUNCTION hl_##S hl_fast_log2_##S(hl_##S x)                                                  \
     {                                                                                              \
-        if (hl_fast_abnormal_##S(x))                                                               \
-            return hl_strict_log2_##S(x);                                                          \
+        hl_mask_##S fits = hl_fast_normal_##S(x);                                                  \
         hl_pair_##S p = hl_fast_split_##S(x);                                                      \
-        return p.hi + hl_fast_log_of_##S(p.lo, HL_TERMS(R, HL_FAST_LOG2_##C));                     \
+        hl_##S y = p.hi + HL_FAST_LOG_OF(S, R, p.lo, HL_FAST_LOG2_##C);                            \
+        return hl_fast_fits_##S(fits) ? y : hl_mixed_log2_##S(y, fits, x);                         \
     }                                                                                              \
     /* With t = exp(2|x|) - 1: tanh = t / (2 + t). t = 2^k p + (2^k - 1) for p = exp(2r) - 1. */   \
     HL_FUNCTION hl_##S hl_fast_tanh_##S(hl_##S x)                                                  \
@@ -248,7 +271,7 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
         a = a > HL_TANH_LARGE_##C ? HL_TANH_LARGE_##C : a;                                         \
         hl_##S shifted = HL_FUSED_##C(a, HL_FAST_TWICE_LOG2_E_##C, HL_MAGIC_##C);                  \
         hl_##S r = HL_FUSED_##C(HL_MAGIC_##C - shifted, HL_FAST_HALF_LN2_##C, a);                  \
-        hl_##S p = r * HL_FAST_POLY(S, R, r, (R)2, HL_FAST_EXPM1_##C);                                   \
+        hl_##S p = r * HL_FAST_POLY(S, R, r, (R)2, HL_FAST_EXPM1_##C);                             \
         hl_##S power = hl_fast_scale_##S((hl_##S)((R)1), shifted);                                 \
         hl_##S t = HL_FUSED_##C(power, p, power - (R)1);                                           \
         return hl_flip_##S(t / (t + (R)2), hl_sign_##S(x));                                        \
@@ -263,7 +286,8 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
     {                                                                                              \
         hl_##S a = hl_abs_##S(x);                                                                  \
         hl_mask_##S steep = a > (R)1;                                                              \
-        hl_##S high = hl_select_##S(steep, a, (hl_##S)((R)1)), low = hl_select_##S(steep, (hl_##S)((R)1), a); \
+        hl_##S one = (hl_##S)((R)1), high = hl_select_##S(steep, a, one);                          \
+        hl_##S low = hl_select_##S(steep, one, a);                                                 \
         hl_##S y = hl_fast_atan_part_##S(low / high);                                              \
         y = hl_select_##S(steep, HL_PI_2_0_##C - y, y);                                            \
         return hl_flip_##S(y, hl_sign_##S(x));                                                     \
@@ -274,13 +298,12 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
         hl_mask_##S steep = a > b;                                                                 \
         hl_##S high = hl_select_##S(steep, a, b), low = hl_select_##S(steep, b, a);                \
         hl_mask_##S fits = (high > HL_FAST_ATAN2_LOW_##C) & (high < HL_FAST_ATAN2_HIGH_##C);       \
-        if (HL_RARELY(hl_any_##S(fits == 0)))                                                      \
-            return hl_strict_atan2_##S(y, x);                                                      \
         hl_##S part = hl_fast_atan_part_##S(low / high);                                           \
         U left = hl_sign_##S(x), turned = left ^ ((U)steep & HL_SIGN_##C);                         \
         hl_##S base = hl_select_##S(left != 0, (hl_##S)(HL_FAST_PI_0_##C), (hl_##S)((R)0));        \
         base = hl_select_##S(steep, (hl_##S)(HL_PI_2_0_##C), base);                                \
-        return hl_flip_##S(base + hl_flip_##S(part, turned), hl_sign_##S(y));                      \
+        hl_##S angle = hl_flip_##S(base + hl_flip_##S(part, turned), hl_sign_##S(y));              \
+        return hl_fast_fits_##S(fits) ? angle : hl_mixed_atan2_##S(angle, fits, y, x);             \
     }
 
 HL_DEFINE_FAST(f32, F32, float, hl_i32, hl_u32)
