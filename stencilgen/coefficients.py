@@ -267,7 +267,7 @@ PARTS = (
     Parts("FIFTH", "power.h", mpf(1) / 5, {"f64": (53, 53)}),
     Parts("CBRT_HALF", "power.h", mp.cbrt(mpf(1) / 2), {"f32": (24,), "f64": (53,)}),
     # all parts positive: a difference of zeros keeps the sign of the argument
-    Parts("FAST_PI", "fast.h", mp.pi, {"f32": (22, 22, 24), "f64": (53, 45, 53)}),
+    Parts("FAST_PI", "fast.h", mp.pi, {"f32": (23, 23, 24), "f64": (53, 52, 53)}),
     Parts("FAST_PER_PI", "fast.h", 1 / mp.pi, {"f32": (24,), "f64": (53,)}),
     Parts("FAST_HALF_LN2", "fast.h", mp.log(2) / 2, {"f32": (24,), "f64": (53,)}),
     Parts("FAST_TWICE_LOG2_E", "fast.h", 2 / mp.log(2), {"f32": (24,), "f64": (53,)}),

@@ -14,12 +14,12 @@
 #include "trigonometric.h"
 
 /* coefficients: written by stencilgen/coefficients.py, do not edit */
-#define HL_FAST_PI_0_F32 0x1.921fb6p1f
-#define HL_FAST_PI_1_F32 -0x1.777a5cp-24f
-#define HL_FAST_PI_2_F32 -0x1.ee59dap-49f
+#define HL_FAST_PI_0_F32 0x1.921fb4p1f
+#define HL_FAST_PI_1_F32 0x1.4442dp-23f
+#define HL_FAST_PI_2_F32 0x1.84698ap-47f
 #define HL_FAST_PI_0_F64 0x1.921fb54442d18p1
-#define HL_FAST_PI_1_F64 0x1.1a62633145c07p-53
-#define HL_FAST_PI_2_F64 -0x1.f1976b7ed8fbcp-109
+#define HL_FAST_PI_1_F64 0x1.1a62633145c06p-53
+#define HL_FAST_PI_2_F64 0x1.c1cd129024e09p-106
 #define HL_FAST_PER_PI_F32 0x1.45f306p-2f
 #define HL_FAST_PER_PI_F64 0x1.45f306dc9c883p-2
 #define HL_FAST_HALF_LN2_F32 0x1.62e43p-2f
@@ -300,7 +300,7 @@ HL_INLINE hl_f64 hl_fast_log_of_f64(hl_f64 f, const double *terms, int count)
         hl_mask_##S fits = (high > HL_FAST_ATAN2_LOW_##C) & (high < HL_FAST_ATAN2_HIGH_##C);       \
         hl_##S part = hl_fast_atan_part_##S(low / high);                                           \
         U left = hl_sign_##S(x), turned = left ^ ((U)steep & HL_SIGN_##C);                         \
-        hl_##S base = hl_select_##S(left != 0, (hl_##S)(HL_FAST_PI_0_##C), (hl_##S)((R)0));        \
+        hl_##S base = hl_select_##S(left != 0, (hl_##S)(2 * HL_PI_2_0_##C), (hl_##S)((R)0));       \
         base = hl_select_##S(steep, (hl_##S)(HL_PI_2_0_##C), base);                                \
         hl_##S angle = hl_flip_##S(base + hl_flip_##S(part, turned), hl_sign_##S(y));              \
         return hl_fast_fits_##S(fits) ? angle : hl_mixed_atan2_##S(angle, fits, y, x);             \
