@@ -127,6 +127,8 @@ class BodyWriter:
         x, y = product.args
         node = product.args[which]
         found = view(node, node.shape)
+        if not found.base.shape:
+            return self._scalar(found.base)
         rows, columns = len(x.shape) > 1, len(y.shape) > 1
         dims = len(self.space.shape)
         batch = dims - 1 - rows - columns
