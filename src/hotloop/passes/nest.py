@@ -105,7 +105,7 @@ class Nest:
         short, place = wide_short(dtype, lane), array.place + moved * dtype.size
         parts = self.lanes.parts_of(dtype)
         if array.lane_step == 0:
-            return Wide(lane, (self._spread(short, dtype.size, index, place, array.node),) * len(parts))
+            return Wide(lane, (self._spread(short, index, place, array.node),) * len(parts))
         per_part = self.builder.vector_bytes // lane * dtype.size
         return Wide(lane, tuple([self._vector(short, dtype is bool_, index, place + part * per_part) for part in parts]))
 
@@ -115,7 +115,7 @@ class Nest:
             return self.builder.new_wide(short, place, flags)
         return self.lanes.emit(f"load.{short}", short, (self.known(index),), place)
 
-    def _spread(self, short: str, itemsize: int, index: int | None, place: int, node: Node) -> int:
+    def _spread(self, short: str, index: int | None, place: int, node: Node) -> int:
         if index is None:
             return self.lanes.emit(f"splat.{short}", short, (self.builder.new_value(None, node.dtype, place, IN_MEMORY),))
         return self.lanes.emit(f"repeat.{short}", short, (index,), place)
