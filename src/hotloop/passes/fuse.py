@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import is_
 
 from hotloop import _graph
-from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Body, Node, Shape, structure
-from hotloop.ir.loop import captures, dependents, rebuild
+from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Node, Shape
+from hotloop.ir.loop import dependents, rebuild
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.ir.rewrite import ends, variables, walk
+from hotloop.ir.rewrite import ends, rebuild_loop, variables, walk
 from hotloop.ops.algebra import absorbs
 from hotloop.ops.shape import CHUNK, FOLDS, broadcast, matmul, pack, reshape, take, transpose
 from hotloop.passes.body import BodyWriter, Space, copied
@@ -143,9 +142,8 @@ class _Fuser:
 
     def _is_given(self, node: Node) -> bool:
         """Whether a kernel gives an array, so that scalar code would have to read its elements from memory."""
-        while node.op in _MOVEMENTS and node.shape:
-            node = node.args[0]
-        return bool(node.shape) and (node.id in self.maps or node.id in self.folds)
+        base = _moved(node)
+        return bool(base.shape) and (base.id in self.maps or base.id in self.folds)
 
     def _fold_of(self, node: Node) -> Op | None:
         """Return the row that a reduction repeats, if a kernel can do it."""
@@ -190,9 +188,7 @@ class _Fuser:
         return 4 * vectors + PACKED * packed + 2 * taken < 2 * work * left
 
     def _is_in_memory(self, node: Node) -> bool:
-        while node.op in _MOVEMENTS and node.shape:
-            node = node.args[0]
-        return node.op in (CONST, INPUT, STATE, PARAM) or node.id in self.maps or node.id in self.folds
+        return self._is_given(node) or _moved(node).op in (CONST, INPUT, STATE, PARAM)
 
     def _is_flat(self, arg: Node, shape: Shape) -> bool:
         if not arg.shape:
@@ -298,16 +294,11 @@ class _Fuser:
 
     def _fused_loop(self, loop: Node, args: Sequence[Node]) -> Node:
         """Return a loop on other operands, with its body fused."""
-        body: Body = loop.attr
-        results = ends(body)
-        members = [node for node in dependents(results, variables(body)) if node.op is not PARAM]
+        results = ends(loop.attr)
+        members = [node for node in dependents(results, variables(loop.attr)) if node.op is not PARAM]
         fresh = _Fuser(members, results, self.setting, self.fresh).fused()
-        inits = args[: len(body.params)]
-        if all(map(is_, fresh, results)) and all(map(is_, inits, loop.args)):
-            return loop
-        condition = None if body.condition is None else fresh.pop()
-        made = Body(body.params, tuple(fresh), body.trips, body.index, condition)
-        return structure(LOOP, (*inits, *captures(made)), made, loop.dtype, loop.shape)
+        known = {old.id: new for old, new in zip((*loop.args, *results), (*args, *fresh), strict=True)}
+        return rebuild_loop(loop, known)
 
     def _build_group(self, key: _Key) -> None:
         group = self.groups[key]
@@ -315,6 +306,13 @@ class _Fuser:
         for node in reversed(group.nodes):
             writer.add(node, self.folds.get(node.id))
         self.fresh.update(writer.results(self.fresh))
+
+
+def _moved(node: Node) -> Node:
+    """Return the array that an array is a view of."""
+    while node.op in _MOVEMENTS and node.shape:
+        node = node.args[0]
+    return node
 
 
 def _mostly_zeros(node: Node) -> bool:

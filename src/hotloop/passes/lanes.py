@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hotloop.dtypes import DType, bool_
-from hotloop.ir.graph import CONST, PARAM, Node
+from hotloop.dtypes import DType, bool_, int64
+from hotloop.ir.graph import CONST, PARAM, Node, constant
 from hotloop.ir.loop import dependents
-from hotloop.ir.op import Op
-from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER, wide_name
+from hotloop.ir.op import Op, wide_short
+from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER, overloads, wide_name
 from hotloop.ir.rewrite import walk
 from hotloop.ops import arith
 from hotloop.ops.shape import identity
 from hotloop.passes.kernel import Kernel, Result
-from hotloop.passes.wide import MASKS, form_of, numbers, wide_short
+from hotloop.passes.wide import MASKS, form_of
 
 if TYPE_CHECKING:
     from hotloop.passes.linearize import Builder
@@ -57,6 +57,7 @@ class _Step(NamedTuple):
 
 
 Read = Callable[[int], Wide]  # stream number -> its elements at the slice
+LONGEST_BLOCK = 64  # instructions up to which a trip of a loop takes more slices
 _PADDING = ((-1, -1, -1), (-1, -1), (-1,), ())
 
 
@@ -81,14 +82,19 @@ class Lanes:
         inside = {n.id for n in body} | set(self.number)
         self.outside = [n for n in nodes if n.id not in inside]  # the same at every element
         self.fixed: dict[int, Wide] = {}
-        self.lane_of = {n.id: self.narrowest if n.dtype is bool_ else n.dtype.size for n in (*params, *self.outside)}
+        self.lane_of = {n.id: self.lane(n.dtype) for n in (*params, *self.outside)}
         self.steps = [self._step(n) for n in body]
         self.operations = sum(len(self.parts_of(n.dtype)) for n in (*body, *params)) + len(self.values)
+        self.together = max(1, min(4, LONGEST_BLOCK // self.operations))  # slices of one trip: they hide each other's latency
+        self.folds = [(result.fold, result.value.dtype) for result in self.kernel.results if result.fold is not None]
+
+    def lane(self, dtype: DType) -> int:
+        """Return the bytes of a lane of a type; masks are as narrow as anything in the body."""
+        return self.narrowest if dtype is bool_ else dtype.size
 
     def parts_of(self, dtype: DType) -> range:
         """Return the registers of a value of a type, by number."""
-        size = self.narrowest if dtype is bool_ else dtype.size
-        return range(self.slice * size // self.vector_bytes)
+        return range(self.slice * self.lane(dtype) // self.vector_bytes)
 
     def _factors_of(self, result: Result) -> tuple[Node, Node] | None:
         """Return the factors of a result that is a sum of products, if they may be contracted."""
@@ -106,17 +112,17 @@ class Lanes:
         names = form.names
         if len(names) == 1 and not form.joins:
             names = (wide_name(node.op, [wide_short(arg.dtype, lane) for arg in node.args]),)
-        if self.kernel.contract and f"fast.{names[0]}" in numbers():
+        if self.kernel.contract and f"fast.{names[0]}" in overloads():
             names = (f"fast.{names[0]}",)
-        overloads = tuple([numbers()[name] for name in names])
+        chosen = tuple([overloads()[name] for name in names])
         dtype = WIDE_NUMBER[wide_short(node.dtype, lane)]
-        return _Step(node.id, args, overloads, dtype, lane, form.joins, tuple([arg.dtype is bool_ for arg in node.args]))
+        return _Step(node.id, args, chosen, dtype, lane, form.joins, tuple([arg.dtype is bool_ for arg in node.args]))
 
     # -- values ----------------------------------------------------------------------------------
 
     def emit(self, name: str, short: str, uses: tuple[int, ...], immediate: int = 0) -> int:
         """Append an instruction with a wide result, of the type called `short`."""
-        return self.put(numbers()[name], WIDE_NUMBER[short], uses, immediate)
+        return self.put(overloads()[name], WIDE_NUMBER[short], uses, immediate)
 
     def put(self, overload: int, dtype: int, uses: tuple[int, ...], immediate: int = 0) -> int:
         """Append an instruction by the number of its overload and that of its result's type."""
@@ -129,7 +135,7 @@ class Lanes:
 
     def constant(self, value: bool | float, dtype: DType) -> Wide:
         """Return a number at every lane: vectors in memory."""
-        lane = self.narrowest if dtype is bool_ else dtype.size
+        lane = self.lane(dtype)
         element = np.array(-1 if value else 0, f"i{lane}") if dtype is bool_ else np.array(value, dtype.numpy)
         place = self.builder.memory.vector(element.tobytes() * (self.vector_bytes // lane))
         found = self.builder.new_wide(wide_short(dtype, lane), place, IN_MEMORY)
@@ -137,7 +143,7 @@ class Lanes:
 
     def splat(self, scalar: int, dtype: DType) -> Wide:
         """Return a scalar value at every lane."""
-        lane = self.narrowest if dtype is bool_ else dtype.size
+        lane = self.lane(dtype)
         short = wide_short(dtype, lane)
         return Wide(lane, (self.emit(f"splat.{short}", short, (scalar,)),) * len(self.parts_of(dtype)))
 
@@ -214,7 +220,48 @@ class Lanes:
         y = self.with_lanes(y, x.lane) if dtype is bool_ else y
         return self._each(op, (dtype, dtype), wide_short(dtype, x.lane), x.lane, (x, y))
 
+    def carry(self, carried: Sequence[Wide], shorts: Sequence[str]) -> tuple[list[tuple[int, int]], list[Wide]]:
+        """Return (param, init) of each register that a loop carries, and the params as values again."""
+        pairs: list[tuple[int, int]] = []
+        wides = []
+        for wide, short in zip(carried, shorts, strict=True):
+            params = [self.builder.new_wide(short) for _ in wide.parts]
+            pairs += zip(params, wide.parts, strict=True)
+            wides.append(Wide(wide.lane, tuple(params)))
+        return pairs, wides
+
     # -- reductions --------------------------------------------------------------------------------
+
+    def term(self, value: Wide | Factors, dtype: DType) -> Wide | Factors:
+        """Return a value as reductions take it: all masks with the same lanes."""
+        return self.with_lanes(self.plain(value, dtype), self.narrowest) if dtype is bool_ else value
+
+    def joined(self, sums: Sequence[Wide], terms: Sequence[Wide | Factors]) -> list[Wide]:
+        """Combine what the reductions have so far with further terms, one of each."""
+        return [self.combine(fold, dtype, x, y) for (fold, dtype), x, y in zip(self.folds, sums, terms, strict=True)]
+
+    def grouped(self, flat: Sequence[Wide]) -> list[list[Wide]]:
+        """Return values of all reductions, slice after slice, as one list a slice."""
+        count = len(self.folds)
+        return [list(flat[start : start + count]) for start in range(0, len(flat), count)]
+
+    def room(self, fold: Op, dtype: DType) -> list[int]:
+        """Return places in memory for one slice of partial results, filled with what changes nothing."""
+        value = self.identity(fold, dtype)
+        places = [self.builder.memory.room(self.vector_bytes) for _ in value.parts]
+        self.keep(places, value)
+        return places
+
+    def keep(self, places: Sequence[int], value: Wide) -> None:
+        """Store a value at places in memory."""
+        for place, part in zip(places, value.parts, strict=True):
+            self.builder.store(self.node, part, place)
+
+    def kept(self, places: Sequence[int], dtype: DType) -> Wide:
+        """Load what `keep` stored: by an instruction, since what is there changes."""
+        lane, start = self.lane(dtype), self.builder.use(constant(0, int64))
+        short = wide_short(dtype, lane)
+        return Wide(lane, tuple([self.emit(f"load.i{8 * lane}w", short, (start,), place) for place in places]))
 
     def identity(self, op: Op, dtype: DType) -> Wide:
         """Return what changes nothing when it is combined, at every lane."""

@@ -30,13 +30,13 @@ from hotloop.ir.program import (
     WIDE_NUMBER,
     Program,
     overload_numbers,
+    overloads,
 )
 from hotloop.ops.shape import pack, take
 from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result
 from hotloop.passes.memory import Memory
 from hotloop.passes.nest import Nest, copy_array
 from hotloop.passes.unroll import LOOKUP
-from hotloop.passes.wide import numbers
 
 
 def linearize(
@@ -353,7 +353,7 @@ class Builder:
     def emit(self, node: Node, name: str, result: int | None, uses: tuple[int, ...], immediate: int) -> int:
         """Append an instruction by the name of its overload and return its result."""
         value = -1 if result is None else result
-        self.code.extend((numbers()[name], value, *uses, *[-1] * (3 - len(uses)), immediate))
+        self.code.extend((overloads()[name], value, *uses, *[-1] * (3 - len(uses)), immediate))
         self.listed.append(node)
         return value
 

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from hotloop.dtypes import DType, bool_, int64
 from hotloop.ir.graph import Node, constant, param_node, structure
-from hotloop.ir.op import Op
+from hotloop.ir.op import Op, wide_short
 from hotloop.ir.program import CHANGING, IN_MEMORY, UNALIGNED
 from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
 from hotloop.passes.kernel import KERNEL, SCALAR, Kernel, Result, Stream, row_major, size
 from hotloop.passes.lanes import Factors, Lanes, Wide
-from hotloop.passes.wide import wide_short
 
 if TYPE_CHECKING:
     from hotloop.passes.linearize import Builder
@@ -101,7 +100,7 @@ class Nest:
 
     def _load(self, array: _Array, index: int | None, moved: int) -> Wide:
         dtype = array.node.dtype
-        lane = self.lanes.narrowest if dtype is bool_ else dtype.size
+        lane = self.lanes.lane(dtype)
         short, place = wide_short(dtype, lane), array.place + moved * dtype.size
         parts = self.lanes.parts_of(dtype)
         if array.lane_step == 0:
@@ -165,20 +164,18 @@ class Nest:
         for k, step in enumerate(steps):
             if step:
                 groups.setdefault((step, at.index[k]), []).append(k)
+        pairs, wides = self.lanes.carry(carried, shorts)
+        params = [self.builder.new_value(None, int64) for _ in groups]
         inits = [self.known(index) for _, index in groups]
-        flat = [(short, part) for short, wide in zip(shorts, carried, strict=True) for part in wide.parts]
-        params = [self.builder.new_value(None, int64) for _ in inits] + [self.builder.new_wide(short) for short, _ in flat]
-        loop = self.builder.begin_loop(self.node, count, list(zip(params, [*inits, *[part for _, part in flat]], strict=True)))
+        loop = self.builder.begin_loop(self.node, count, [*zip(params, inits, strict=True), *pairs])
         index = list(at.index)
-        for param, members in zip(params, groups.values(), strict=False):
+        for param, members in zip(params, groups.values(), strict=True):
             for k in members:
                 index[k] = param
-        rest = iter(params[len(inits) :])
-        wides = [Wide(wide.lane, tuple([next(rest) for _ in wide.parts])) for wide in carried]
         given = inside(At(tuple(index), at.moved), wides)
         following = [
             self.builder.emit(self.node, "add.i64.i64", self.builder.new_value(None, int64), (param, self._number(step)), 0)
-            for param, (step, _) in zip(params, groups, strict=False)
+            for param, (step, _) in zip(params, groups, strict=True)
         ]
         self.builder.end_loop(self.node, loop, [*following, *[part for wide in given for part in wide.parts]])
         return wides
@@ -232,7 +229,7 @@ class Nest:
                 self.store(number, self.lanes.plain(value, self.results[number].node.dtype), here)
 
         def row(here: At) -> None:
-            together = max(1, min(4, 64 // cost))
+            together = self.lanes.together
             blocks = slices // together if slices * cost > WRITTEN_OUT else 0
             if blocks:
                 many = tuple([step * width * together for step in steps])
@@ -380,7 +377,7 @@ class _Line:
         self.steps = steps
         self.width = width
         self.groups = LANES // width
-        self.folds = [(result.fold, result.value.dtype) for result in nest.kernel.results if result.fold is not None]
+        self.folds = nest.lanes.folds
 
     def total(self, count: int, at: At) -> list[int]:
         """Return the reduced scalars of `count` elements from `at` on."""
@@ -427,12 +424,12 @@ class _Line:
         if count <= BLOCK:
             return self._block(count, at)
         whole, rest = divmod(count, BLOCK)
-        room = [[self._room(fold, dtype) for _ in range(self.groups)] for fold, dtype in self.folds]
+        room = [[self.lanes.room(fold, dtype) for _ in range(self.groups)] for fold, dtype in self.folds]
 
         def block(here: At, length: int) -> None:
             for (fold, dtype), places, slices in zip(self.folds, room, self._block(length, here), strict=True):
                 for place, value in zip(places, slices, strict=False):
-                    self._keep(place, self.lanes.combine(fold, dtype, self._kept(place, value.lane, dtype), value))
+                    self.lanes.keep(place, self.lanes.combine(fold, dtype, self.lanes.kept(place, dtype), value))
 
         def body(here: At, _: Sequence[Wide]) -> Sequence[Wide]:
             block(here, BLOCK)
@@ -442,26 +439,7 @@ class _Line:
         self.nest.loop(whole, steps, at, body)
         if rest:
             block(at.step(steps, whole), rest)
-        lanes = [self.lanes.narrowest if dtype is bool_ else dtype.size for _, dtype in self.folds]
-        return [
-            [self._kept(place, lane, dtype) for place in places]
-            for places, lane, (_, dtype) in zip(room, lanes, self.folds, strict=True)
-        ]
-
-    def _room(self, fold: Op, dtype: DType) -> list[int]:
-        """Return places in memory for one slice, filled with what changes nothing."""
-        value = self.lanes.identity(fold, dtype)
-        places = [self.nest.builder.memory.room(self.nest.builder.vector_bytes) for _ in value.parts]
-        self._keep(places, value)
-        return places
-
-    def _keep(self, places: Sequence[int], value: Wide) -> None:
-        for place, part in zip(places, value.parts, strict=True):
-            self.nest.builder.store(self.nest.node, part, place)
-
-    def _kept(self, places: Sequence[int], lane: int, dtype: DType) -> Wide:
-        short, start = wide_short(dtype, lane), self.nest.known(None)
-        return Wide(lane, tuple([self.lanes.emit(f"load.i{8 * lane}w", short, (start,), place) for place in places]))
+        return [[self.lanes.kept(place, dtype) for place in places] for places, (_, dtype) in zip(room, self.folds, strict=True)]
 
     def _block(self, count: int, at: At) -> list[list[Wide]]:
         """Return the lanes over at most BLOCK elements: a slice each, fewer than a vector where there are fewer elements."""
@@ -474,13 +452,13 @@ class _Line:
         if whole and rest:
             for s in range(-(-rest // width)):
                 terms = self._terms(at.step(self.steps, whole * LANES + s * width), rest - s * width)
-                sums[s] = self._joined(sums[s], terms)
+                sums[s] = self.lanes.joined(sums[s], terms)
         return [list(column) for column in zip(*sums, strict=True)]
 
     def _add_blocks(self, sums: list[list[Wide]], trips: int, at: At) -> list[list[Wide]]:
         def blocks(here: At, sums: list[list[Wide]]) -> list[list[Wide]]:
             width = self.width
-            return [self._joined(total, self._terms(here.step(self.steps, s * width), width)) for s, total in enumerate(sums)]
+            return [self.lanes.joined(total, self._terms(here.step(self.steps, s * width), width)) for s, total in enumerate(sums)]
 
         steps = tuple([step * LANES for step in self.steps])
         if trips * self.groups * self.lanes.operations <= WRITTEN_OUT:
@@ -489,21 +467,14 @@ class _Line:
             return sums
 
         def body(here: At, carried: Sequence[Wide]) -> Sequence[Wide]:
-            return [value for values in blocks(here, self._grouped(carried)) for value in values]
+            return [value for values in blocks(here, self.lanes.grouped(carried)) for value in values]
 
         flat = [value for values in sums for value in values]
         shorts = [wide_short(dtype, value.lane) for values in sums for value, (_, dtype) in zip(values, self.folds, strict=True)]
-        return self._grouped(self.nest.loop(trips, steps, at, body, flat, shorts))
-
-    def _grouped(self, flat: Sequence[Wide]) -> list[list[Wide]]:
-        count = len(self.folds)
-        return [list(flat[start : start + count]) for start in range(0, len(flat), count)]
+        return self.lanes.grouped(self.nest.loop(trips, steps, at, body, flat, shorts))
 
     def _plain(self, terms: Sequence[Wide | Factors]) -> list[Wide]:
         return [self.lanes.plain(term, dtype) for term, (_, dtype) in zip(terms, self.folds, strict=True)]
-
-    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide | Factors]) -> list[Wide]:
-        return [self.lanes.combine(fold, dtype, x, y) for (fold, dtype), x, y in zip(self.folds, sums, terms, strict=True)]
 
     def _terms(self, at: At, left: int) -> list[Wide | Factors]:
         """Return what is reduced at one slice, of which `left` elements count; arrays are written on the way."""
@@ -512,12 +483,9 @@ class _Line:
             dtype = result.value.dtype
             if result.fold is None:
                 self.nest.store(number, self.lanes.plain(value, dtype), at)
-            elif dtype is bool_ or left < self.width:
-                plain = self.lanes.plain(value, dtype)
-                plain = self.lanes.with_lanes(plain, self.lanes.narrowest) if dtype is bool_ else plain
-                found.append(plain if left >= self.width else self.lanes.only_first(plain, left, result.fold, dtype))
-            else:
-                found.append(value)
+                continue
+            term = self.lanes.term(value, dtype)
+            found.append(term if left >= self.width else self.lanes.only_first(self.lanes.plain(term, dtype), left, result.fold, dtype))
         return found
 
     def _halved(self, lanes: Sequence[list[Wide]]) -> list[int]:

@@ -15,17 +15,15 @@ import numpy as np
 
 from hotloop.dtypes import DType, bool_, int32, int64
 from hotloop.ir.graph import Node, constant
-from hotloop.ir.op import Op
-from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER
+from hotloop.ir.op import wide_short
+from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER, overloads
 from hotloop.ops.shape import BLOCK, LANES
 from hotloop.passes.kernel import Kernel
 from hotloop.passes.lanes import Factors, Lanes, Wide
-from hotloop.passes.wide import MASKS, numbers, wide_short
+from hotloop.passes.wide import MASKS
 
 if TYPE_CHECKING:
     from hotloop.passes.linearize import Builder
-
-LONGEST_BLOCK = 64  # instructions up to which a block takes more slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +53,11 @@ class Sized:
         self.lanes = Lanes(builder, node, builder.vector_bytes)
         kernel = self.kernel
         self.loads = [self._load_of(stream.param.dtype) for stream in kernel.streams]
-        self.folds = [(result.fold, result.value.dtype) for result in kernel.results if result.fold is not None]
+        self.folds = self.lanes.folds
         written = [result.value.dtype for result in kernel.results if result.fold is None]
-        together = max(1, min(4, LONGEST_BLOCK // self.lanes.operations))
         self.slots = Slots(
             count=self._slot(int64),
-            block=LANES if self.folds else together * self.lanes.slice,
+            block=LANES if self.folds else self.lanes.together * self.lanes.slice,
             streams=tuple([(self._slot(int64), self._slot(int64)) for _ in kernel.streams]),
             stores=tuple([(self._slot(int64), self._slot(int64)) for _ in written]),
             scalars=tuple([self._slot(param.dtype) for param in kernel.scalars]),
@@ -110,13 +107,11 @@ class Sized:
         """Write a loop over start, start + step, ... below limit; known: it has at least one trip."""
         builder = self.builder
         condition = -1 if known else self._below(start, limit)
-        flat = [(short, part) for short, wide in zip(shorts, carried, strict=True) for part in wide.parts]
-        params = [builder.new_value(None, int64), *[builder.new_wide(short) for short, _ in flat]]
-        loop = builder.begin_range(self.node, limit, condition, list(zip(params, [start, *[part for _, part in flat]], strict=True)))
-        rest = iter(params[1:])
-        wides = [Wide(wide.lane, tuple([next(rest) for _ in wide.parts])) for wide in carried]
-        given = inside(params[0], wides)
-        following = self._scalar("add.i64.i64", params[0], self._number(step))
+        pairs, wides = self.lanes.carry(carried, shorts)
+        index = builder.new_value(None, int64)
+        loop = builder.begin_range(self.node, limit, condition, [(index, start), *pairs])
+        given = inside(index, wides)
+        following = self._scalar("add.i64.i64", index, self._number(step))
         builder.end_loop(self.node, loop, [following, *[part for wide in given for part in wide.parts]], limit)
         return wides
 
@@ -139,10 +134,8 @@ class Sized:
             dtype = result.value.dtype
             if result.fold is None:
                 self._store(self.lanes.plain(value, dtype), dtype, self.pointers[next(stores)[tail]], index, first)
-            elif dtype is bool_:
-                found.append(self.lanes.with_lanes(self.lanes.plain(value, dtype), self.lanes.narrowest))
             else:
-                found.append(value)
+                found.append(self.lanes.term(value, dtype))
         return found
 
     def _load(self, index: int, first: int, tail: bool, number: int) -> Wide:
@@ -153,9 +146,9 @@ class Sized:
 
     def _load_of(self, dtype: DType) -> tuple[int, int, int, int, range]:
         """Return bytes of a lane, overload, type of the result, bytes of an element, and registers of a stream's elements."""
-        lane = self.lanes.narrowest if dtype is bool_ else dtype.size
+        lane = self.lanes.lane(dtype)
         short = wide_short(dtype, lane)
-        return lane, numbers()[f"loadp.{short}"], WIDE_NUMBER[short], dtype.size, self.lanes.parts_of(dtype)
+        return lane, overloads()[f"loadp.{short}"], WIDE_NUMBER[short], dtype.size, self.lanes.parts_of(dtype)
 
     def _store(self, value: Wide, dtype: DType, pointer: int, index: int, first: int) -> None:
         short, per_part = wide_short(dtype, value.lane), self.builder.vector_bytes // value.lane
@@ -167,19 +160,18 @@ class Sized:
     def _fold(self) -> None:
         """Reduce at most CHUNK elements in the order of `ops.shape.fold_halves`."""
         slices = range(0, LANES, self.lanes.slice)
-        room = [[self._room(fold, dtype) for _ in slices] for fold, dtype in self.folds]
+        room = [[self.lanes.room(fold, dtype) for _ in slices] for fold, dtype in self.folds]
 
         def block(base: int, _: Sequence[Wide]) -> Sequence[Wide]:
             sums = self._block(base)
             for k, (fold, dtype) in enumerate(self.folds):
                 for places, value in zip(room[k], sums[k :: len(self.folds)], strict=True):
-                    self._keep(places, self.lanes.combine(fold, dtype, self._kept(places, value.lane, dtype), value))
+                    self.lanes.keep(places, self.lanes.combine(fold, dtype, self.lanes.kept(places, dtype), value))
             return ()
 
         self._range(self.zero, self.count, BLOCK, block, known=True)
         for k, (fold, dtype) in enumerate(self.folds):
-            lane = self.lanes.narrowest if dtype is bool_ else dtype.size
-            total = self.lanes.halve([self._kept(places, lane, dtype) for places in room[k]], fold, dtype)
+            total = self.lanes.halve([self.lanes.kept(places, dtype) for places in room[k]], fold, dtype)
             self.builder.store(self.node, total, self.slots.partials[k])
 
     def _block(self, base: int) -> list[Wide]:
@@ -191,10 +183,9 @@ class Sized:
         limit = self._scalar("minimum.i64.i64", end, self.full)
 
         def whole(index: int, sums: Sequence[Wide]) -> Sequence[Wide]:
-            count = len(self.folds)
-            groups = [sums[start : start + count] for start in range(0, len(sums), count)]
-            terms = ((group, self._terms(index, first, tail=False)) for first, group in zip(slices, groups, strict=True))
-            return [total for group, found in terms for total in self._joined(group, found)]
+            groups = zip(slices, self.lanes.grouped(sums), strict=True)
+            terms = ((group, self._terms(index, first, tail=False)) for first, group in groups)
+            return [total for group, found in terms for total in self.lanes.joined(group, found)]
 
         sums = self._range(base, limit, LANES, whole, start, shorts)
         # the elements that fill no 32 lanes belong to the block in which the full ones end
@@ -227,21 +218,3 @@ class Sized:
         short = wide_short(int32 if lane == 4 else int64, lane)
         numbers = self.builder.new_wide(short, places, IN_MEMORY)
         return Wide(lane, (self.lanes.emit(f"lt.{short}.{short}", MASKS[lane], (numbers, rest)),))
-
-    def _joined(self, sums: Sequence[Wide], terms: Sequence[Wide | Factors]) -> list[Wide]:
-        folds = self.folds * (len(sums) // len(self.folds))
-        return [self.lanes.combine(fold, dtype, x, y) for (fold, dtype), x, y in zip(folds, sums, terms, strict=True)]
-
-    def _room(self, fold: Op, dtype: DType) -> list[int]:
-        value = self.lanes.identity(fold, dtype)
-        places = [self.builder.memory.room(self.builder.vector_bytes) for _ in value.parts]
-        self._keep(places, value)
-        return places
-
-    def _keep(self, places: Sequence[int], value: Wide) -> None:
-        for place, part in zip(places, value.parts, strict=True):
-            self.builder.store(self.node, part, place)
-
-    def _kept(self, places: Sequence[int], lane: int, dtype: DType) -> Wide:
-        short = wide_short(dtype, lane)
-        return Wide(lane, tuple([self.lanes.emit(f"load.i{8 * lane}w", short, (self.zero,), place) for place in places]))

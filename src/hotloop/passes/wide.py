@@ -6,14 +6,14 @@ A wide value is a vector of lanes, "f32w"; a bool a lane is a mask of the width 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from hotloop.dtypes import DType, bool_
 from hotloop.ir.graph import Node
-from hotloop.ir.op import REGISTRY, Op
-from hotloop.ir.program import overloads
+from hotloop.ir.op import REGISTRY, Op, wide_short
+from hotloop.ir.program import overloads, wide_name
 
 MASKS = {4: "b32w", 8: "b64w"}
 
@@ -33,17 +33,6 @@ class Form:
 
 
 @cache
-def numbers() -> Mapping[str, int]:
-    """Return the number of each overload by its name."""
-    return overloads()
-
-
-def wide_short(dtype: DType, lane: int) -> str:
-    """Return the short name of vectors of `dtype`; masks have lanes of `lane` bytes."""
-    return MASKS[lane] if dtype is bool_ else f"{dtype.short}w"
-
-
-@cache
 def form(op: Op, types: tuple[DType, ...], result: DType) -> Form | None:
     """Return how stencils apply a row to wide values, or None if there are none."""
     if op.c is None:
@@ -53,7 +42,7 @@ def form(op: Op, types: tuple[DType, ...], result: DType) -> Form | None:
         size = sizes.pop() if sizes else 0
         found = Form(size, (_name(op, types, size or 4),))
         other = [_name(op, types, 8)] if not size else []
-        return found if all(name in numbers() for name in (*found.names, *other)) else None
+        return found if all(name in overloads() for name in (*found.names, *other)) else None
     if len(types) != 1 or result is bool_:
         return None
     short = f"{types[0].short}w"
@@ -61,11 +50,11 @@ def form(op: Op, types: tuple[DType, ...], result: DType) -> Form | None:
         found = Form(result.size, tuple([f"{op.name}.{short}:{half}" for half in ("low", "high")]))
     else:
         found = Form(result.size, (f"{op.name}.{short}.{short}",), joins=True)
-    return found if all(name in numbers() for name in found.names) else None
+    return found if all(name in overloads() for name in found.names) else None
 
 
 def _name(op: Op, types: Sequence[DType], size: int) -> str:
-    return ".".join([op.name, *[wide_short(dtype, size) for dtype in types]])
+    return wide_name(op, [wide_short(dtype, size) for dtype in types])
 
 
 def form_of(node: Node) -> Form | None:
@@ -77,4 +66,4 @@ def form_of(node: Node) -> Form | None:
 def foldable(fold: str, dtype: DType) -> bool:
     """Whether lanes of a type can be combined by a row, and halved to one scalar."""
     short = wide_short(dtype, 4)
-    return form(REGISTRY[fold], (dtype, dtype), dtype) is not None and f"fold_{fold}.{short}" in numbers()
+    return form(REGISTRY[fold], (dtype, dtype), dtype) is not None and f"fold_{fold}.{short}" in overloads()
