@@ -26,6 +26,17 @@ PyObject *fail(const char *name, const char *format, ...) {
     return NULL;
 }
 
+PyObject *fall_back(PyObject *fallback, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    if (!fallback) {
+        PyErr_SetString(PyExc_TypeError, "this function was cleared");
+        return NULL;
+    }
+    Py_INCREF(fallback);
+    PyObject *result = PyObject_Vectorcall(fallback, args, nargsf, kwnames);
+    Py_DECREF(fallback);
+    return result;
+}
+
 int whole(PyObject *object, const char *name, unsigned long *out) {
     *out = 0;
     if (!object) return 0;

@@ -25,6 +25,9 @@
 /* Raise hotloop.errors.NAME; returns NULL. */
 PyObject *fail(const char *name, const char *format, ...);
 
+/* Call what a function leaves to Python; the call may replace it. NULL: the collector has cleared the function. */
+PyObject *fall_back(PyObject *fallback, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+
 /* Convert an offset or size; what does not fit 64 bits is as wrong as what does not fit the region.
  * 0 on success; a missing object is 0. */
 int whole(PyObject *object, const char *name, unsigned long *out);

@@ -335,14 +335,7 @@ PyObject *call_arrays(PyObject *object, PyObject *const *args, size_t nargsf, Py
         PyObject *result = call_matching(self, args, keywords ? args[count] : NULL);
         if (result || PyErr_Occurred()) return result;
     }
-    if (self->fallback) {
-        PyObject *fallback = Py_NewRef(self->fallback);
-        PyObject *result = PyObject_Vectorcall(fallback, args, nargsf, kwnames);
-        Py_DECREF(fallback);
-        return result;
-    }
-    PyErr_SetString(PyExc_TypeError, "this function was cleared");
-    return NULL;
+    return fall_back(self->fallback, args, nargsf, kwnames);
 }
 
 /* ----------------------------------------------------------------------------------------- the type */

@@ -241,14 +241,7 @@ static PyObject *function_call(PyObject *object, PyObject *const *args, size_t n
             if (result || PyErr_Occurred()) return result;
         }
     }
-    if (self->fallback) {
-        PyObject *fallback = Py_NewRef(self->fallback);
-        PyObject *result = PyObject_Vectorcall(fallback, args, nargsf, kwnames);
-        Py_DECREF(fallback);
-        return result;
-    }
-    PyErr_SetString(PyExc_TypeError, "this function was cleared");
-    return NULL;
+    return fall_back(self->fallback, args, nargsf, kwnames);
 }
 
 /* What calls run from now on: a program or None, or an ArrayFunction or NULL. */
