@@ -45,12 +45,20 @@ class DType:
         return self.kind in ("int", "uint")
 
     @property
+    def code(self) -> str:
+        """The character of the struct module; NumPy's own are those of C's types."""
+        return _CODES[self.name]
+
+    @property
     def limits(self) -> tuple[int, int]:
         """Smallest and largest integer of an integer type or bool."""
         if self.kind == "bool":
             return 0, 1
         bits = 8 * self.size
         return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if self.kind == "int" else (0, (1 << bits) - 1)
+
+
+_CODES = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}  # of the types of computation
 
 
 def _dtype(name: str, kind: str, rank: int, short: str) -> DType:

@@ -21,7 +21,6 @@ Array = np.ndarray[Any, Any]
 Label = Callable[[int], str]
 
 # What the runner calls an element type: a character of the struct module
-KINDS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}
 
 _PLAIN = (bool, int, float)
 
@@ -36,7 +35,7 @@ class Place:
 
     def __init__(self, program: _runner.Program | None, dtype: DType, shape: Shape, offset: int, view: Array, label: Label) -> None:
         self._program = program
-        self._kind = KINDS[dtype.name]
+        self._kind = dtype.code
         self._offset = offset
         self._count = math.prod(shape)
         self._flat = (list, tuple) if len(shape) == 1 else _PLAIN if shape == () else ()

@@ -14,7 +14,6 @@ from hotloop.compiler import Options, compile_graph
 from hotloop.errors import InternalError, RangeError, TraceError, TruthError
 from hotloop.frontend.argument import contiguous
 from hotloop.frontend.control import Checked
-from hotloop.frontend.place import KINDS
 from hotloop.frontend.results import Results
 from hotloop.frontend.target import chosen_arch
 from hotloop.ir.graph import exact_numbers, user_line
@@ -108,7 +107,7 @@ def _nothing(*leaves: Any) -> Sequence[Any]:
 
 
 def _slot(symbol: Symbol) -> _Slot:
-    kind = KINDS[symbol.dtype.name]
+    kind = symbol.dtype.code
     return (kind, symbol.offset, symbol.shape) if symbol.shape else (kind, symbol.offset)
 
 

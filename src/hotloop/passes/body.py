@@ -14,7 +14,7 @@ from hotloop.ir.loop import rebuild
 from hotloop.ir.op import Op
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import Index, matmul, take_by
-from hotloop.passes.kernel import KERNEL, RESULT, SCALAR, Kernel, Result, Stream, View, axes_view, row_major, size, view
+from hotloop.passes.kernel import KERNEL, RESULT, SCALAR, Kernel, Result, Stream, View, axes_view, kernel_of_one, row_major, size, view
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +184,6 @@ def copied(found: View, shape: Shape) -> Node:
         for length, step in zip(shape, found.steps, strict=True):
             places = places[..., None] + step * np.arange(length)
         return take_by(base, Index(places))
-    param = param_node(base.dtype, ())
     lane = last if found.steps[last] == 1 else SCALAR
-    kernel = Kernel(shape, len(shape), lane, (Stream(param, found.steps, found.offset),), (), (Result(param, None, shape),))
+    kernel = kernel_of_one(base.dtype, shape, found.steps, offset=found.offset, lane=lane)
     return structure(RESULT, (structure(KERNEL, (base,), kernel, base.dtype, ()),), 0, base.dtype, shape)

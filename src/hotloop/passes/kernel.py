@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hotloop.ir.graph import Node, Shape
+from hotloop.dtypes import DType
+from hotloop.ir.graph import Node, Shape, param_node
 from hotloop.ir.op import Op, untyped
 from hotloop.ops.shape import Index, broadcast, reshape, take, transpose
 
@@ -67,6 +68,15 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"{list(self.shape)}, {len(self.streams)} arrays"
+
+
+def kernel_of_one(
+    dtype: DType, shape: Shape, steps: tuple[int, ...], *, offset: int = 0, lane: int = 0, fold: Op | None = None
+) -> Kernel:  # fmt: skip
+    """Return the kernel that copies one array, or reduces all of it by `fold`."""
+    param = param_node(dtype, ())
+    result = Result(param, fold, () if fold else shape)
+    return Kernel(shape, 0 if fold else len(shape), lane, (Stream(param, steps, offset),), (), (result,))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hotloop.dtypes import DType, bool_, int64
-from hotloop.ir.graph import CONST, PARAM, Node, constant
+from hotloop.dtypes import DType, bool_
+from hotloop.ir.graph import CONST, PARAM, Node
 from hotloop.ir.loop import dependents
 from hotloop.ir.op import Op, wide_short
 from hotloop.ir.program import IN_MEMORY, WIDE_NUMBER, overloads, wide_name
@@ -257,11 +257,11 @@ class Lanes:
         for place, part in zip(places, value.parts, strict=True):
             self.builder.store(self.node, part, place)
 
-    def kept(self, places: Sequence[int], dtype: DType) -> Wide:
-        """Load what `keep` stored: by an instruction, since what is there changes."""
-        lane, start = self.lane(dtype), self.builder.use(constant(0, int64))
+    def kept(self, places: Sequence[int], dtype: DType, zero: int) -> Wide:
+        """Load what `keep` stored, by instructions, since what is there changes; zero: the value of an index of 0."""
+        lane = self.lane(dtype)
         short = wide_short(dtype, lane)
-        return Wide(lane, tuple([self.emit(f"load.i{8 * lane}w", short, (start,), place) for place in places]))
+        return Wide(lane, tuple([self.emit(f"load.i{8 * lane}w", short, (zero,), place) for place in places]))
 
     def identity(self, op: Op, dtype: DType) -> Wide:
         """Return what changes nothing when it is combined, at every lane."""

@@ -32,6 +32,7 @@ from hotloop.ir.program import (
     overload_numbers,
     overloads,
 )
+from hotloop.ir.rewrite import ends, variables
 from hotloop.ops.shape import pack, take
 from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result
 from hotloop.passes.memory import Memory
@@ -161,8 +162,8 @@ class Builder:
         """Find the last reader of each array that only kernels read: then its place is free for another."""
         last: dict[int, tuple[Node, Node | None]] = {}
         for node in nodes:
-            ends = node.attr.results if node.op is LOOP else ()
-            for arg in (*node.args, *ends):
+            carried = node.attr.results if node.op is LOOP else ()
+            for arg in (*node.args, *carried):
                 if arg.op is RESULT and arg.shape:
                     last[arg.id] = arg, (node if node.op is KERNEL and last.get(arg.id, (arg, node))[1] is not None else None)
         for result, reader in last.values():
@@ -195,8 +196,7 @@ class Builder:
 
     def _add_stores_of(self, node: Node) -> None:
         for offset in self.stores.get(node.id, ()):
-            self.code.extend((STORE, -1, self.number[node.id], -1, -1, offset))
-            self.listed.append(node)
+            self.store(node, self.number[node.id], offset)
 
     def _add_output_of(self, node: Node) -> None:
         """Store what was computed by no row where it is an output."""
@@ -233,9 +233,7 @@ class Builder:
         """Find the innermost loop of each node; what depends on no param stays outside."""
         for loop in loops:  # inner loops come first
             body: Body = loop.attr
-            bound = [*body.params, *([body.index] if body.index is not None else [])]
-            ends = [*body.results, *([body.condition] if body.condition is not None else [])]
-            members = [n for n in dependents(ends, bound) if n.op is not PARAM]
+            members = [n for n in dependents(ends(body), variables(body)) if n.op is not PARAM]
             self.inside[loop.id] = [n for n in members if n.id not in self.owner]
             for node in members:
                 self.owner.setdefault(node.id, loop.id)
@@ -255,15 +253,10 @@ class Builder:
             params, inits, results = [*params, body.index], [*inits, constant(0, int32)], [*results, step]
             if step not in members:
                 members = [*members, step]
-        which = len(self.loops) // 4
         counter = -1 if body.trips is None else self.memory.place(int32, (), None)
-        first = len(self.carries) // 3
-        self.loops.extend((counter, body.trips or 0, first, len(params)))
         starts = [self.use(init) for init in inits]
-        for param, start in zip(params, starts, strict=True):
-            self.carries.extend((self.new_value(param, param.dtype), start, -1))
-        self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
-        self.listed.append(node)
+        pairs = [(self.new_value(param, param.dtype), start) for param, start in zip(params, starts, strict=True)]
+        which = self._open_loop(node, counter, body.trips or 0, -1, pairs)
         self.depth += 1
         if body.condition is not None:
             needed = {n.id for n in dependents([body.condition], [*params, *[param for param, _, _ in arrays]])}
@@ -275,11 +268,9 @@ class Builder:
         self._carry(arrays)
         taken: set[int] = set()
         inside = {n.id for n in self.inside[node.id]} | {n.id for n in members}
-        for k, result in enumerate(results):
-            self.carries[3 * (first + k) + 2] = self._result(result, inside, taken)
+        given = [self._result(result, inside, taken) for result in results]
         self.depth -= 1
-        self.code.extend((LOOP_END, -1, -1, -1, -1, which))
-        self.listed.append(node)
+        self.end_loop(node, which, given)
 
     def _carry(self, arrays: Sequence[tuple[Node, Node, Node]]) -> None:
         """Copy the arrays that a loop carries on; those that are carried arrays themselves are taken out first."""
@@ -364,18 +355,15 @@ class Builder:
 
     def begin_loop(self, node: Node, trips: int, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop of fixed trips; carried: (param, init) values. Returns its number, for `end_loop`."""
-        which, first = len(self.loops) // 4, len(self.carries) // 3
-        self.loops.extend((self.memory.place(int32, (), None), trips, first, len(carried)))
-        for param, init in carried:
-            self.carries.extend((param, init, -1))
-        self.code.extend((LOOP_BEGIN, -1, -1, -1, -1, which))
-        self.listed.append(node)
-        return which
+        return self._open_loop(node, self.memory.place(int32, (), None), trips, -1, carried)
 
     def begin_range(self, node: Node, limit: int, condition: int, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop that runs while the first carried value is below `limit`, not at all if `condition` is a false value."""
-        which, first = len(self.loops) // 4, len(self.carries) // 3
-        self.loops.extend((RANGE, limit, first, len(carried)))
+        return self._open_loop(node, RANGE, limit, condition, carried)
+
+    def _open_loop(self, node: Node, counter: int, trips: int, condition: int, carried: Sequence[tuple[int, int]]) -> int:
+        which = len(self.loops) // 4
+        self.loops.extend((counter, trips, len(self.carries) // 3, len(carried)))
         for param, init in carried:
             self.carries.extend((param, init, -1))
         self.code.extend((LOOP_BEGIN, -1, condition, -1, -1, which))

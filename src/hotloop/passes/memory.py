@@ -14,8 +14,7 @@ from hotloop.image import Symbol
 ALIGN = 32  # of arrays: the widest vectors of today's targets
 ROOM = 64  # bytes behind an array that kernels write: their last vector may reach beyond its end
 
-_FORMATS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}  # of struct, little endian
-_PACKED = {dtype: Struct(f"<{_FORMATS[dtype.name]}").pack for dtype in COMPUTE}
+_PACKED = {dtype: Struct(f"<{dtype.code}").pack for dtype in COMPUTE}
 
 
 class Memory:

@@ -14,11 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from hotloop.dtypes import DType, bool_, int64
-from hotloop.ir.graph import Node, constant, param_node, structure
+from hotloop.ir.graph import Node, constant, structure
 from hotloop.ir.op import Op, wide_short
 from hotloop.ir.program import CHANGING, IN_MEMORY, UNALIGNED
 from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
-from hotloop.passes.kernel import KERNEL, SCALAR, Kernel, Result, Stream, row_major, size
+from hotloop.passes.kernel import KERNEL, SCALAR, Kernel, Result, kernel_of_one, row_major, size
 from hotloop.passes.lanes import Factors, Lanes, Wide
 
 if TYPE_CHECKING:
@@ -358,9 +358,8 @@ def copy_array(builder: Builder, array: Node, source: int, target: int) -> None:
     dtype, count = array.dtype, size(array.shape)
     per_vector = builder.vector_bytes // dtype.size
     vectors = 0 if dtype is bool_ else count // per_vector
-    if vectors * per_vector:
-        param = param_node(dtype, ())
-        kernel = Kernel((vectors * per_vector,), 1, 0, (Stream(param, (1,), 0),), (), (Result(param, None, (vectors * per_vector,)),))
+    if vectors:
+        kernel = kernel_of_one(dtype, (vectors * per_vector,), (1,))
         Nest(builder, structure(KERNEL, [], kernel, dtype, ()), [source], [], [target]).write()
     for i in range(vectors * per_vector, count):
         value = builder.new_value(None, dtype, source + i * dtype.size, IN_MEMORY)
@@ -414,9 +413,7 @@ class _Line:
 
     def _of_partials(self, place: int, count: int, fold: Op, dtype: DType) -> int:
         """Reduce partial results that lie side by side."""
-        param = param_node(dtype, ())
-        kernel = Kernel((count,), 0, 0, (Stream(param, (1,), 0),), (), (Result(param, fold, ()),))
-        node = structure(KERNEL, [], kernel, dtype, ())
+        node = structure(KERNEL, [], kernel_of_one(dtype, (count,), (1,), fold=fold), dtype, ())
         return Nest(self.nest.builder, node, [place], [], [-1]).write()[0]
 
     def _chunk(self, count: int, at: At) -> list[list[Wide]]:
@@ -429,7 +426,7 @@ class _Line:
         def block(here: At, length: int) -> None:
             for (fold, dtype), places, slices in zip(self.folds, room, self._block(length, here), strict=True):
                 for place, value in zip(places, slices, strict=False):
-                    self.lanes.keep(place, self.lanes.combine(fold, dtype, self.lanes.kept(place, dtype), value))
+                    self.lanes.keep(place, self.lanes.combine(fold, dtype, self.lanes.kept(place, dtype, self.nest.known(None)), value))
 
         def body(here: At, _: Sequence[Wide]) -> Sequence[Wide]:
             block(here, BLOCK)
@@ -439,7 +436,8 @@ class _Line:
         self.nest.loop(whole, steps, at, body)
         if rest:
             block(at.step(steps, whole), rest)
-        return [[self.lanes.kept(place, dtype) for place in places] for places, (_, dtype) in zip(room, self.folds, strict=True)]
+        pairs = zip(room, self.folds, strict=True)
+        return [[self.lanes.kept(place, dtype, self.nest.known(None)) for place in places] for places, (_, dtype) in pairs]
 
     def _block(self, count: int, at: At) -> list[list[Wide]]:
         """Return the lanes over at most BLOCK elements: a slice each, fewer than a vector where there are fewer elements."""

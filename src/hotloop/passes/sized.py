@@ -107,8 +107,8 @@ class Sized:
         """Write a loop over start, start + step, ... below limit; known: it has at least one trip."""
         builder = self.builder
         condition = -1 if known else self._below(start, limit)
-        pairs, wides = self.lanes.carry(carried, shorts)
         index = builder.new_value(None, int64)
+        pairs, wides = self.lanes.carry(carried, shorts)
         loop = builder.begin_range(self.node, limit, condition, [(index, start), *pairs])
         given = inside(index, wides)
         following = self._scalar("add.i64.i64", index, self._number(step))
@@ -166,12 +166,12 @@ class Sized:
             sums = self._block(base)
             for k, (fold, dtype) in enumerate(self.folds):
                 for places, value in zip(room[k], sums[k :: len(self.folds)], strict=True):
-                    self.lanes.keep(places, self.lanes.combine(fold, dtype, self.lanes.kept(places, dtype), value))
+                    self.lanes.keep(places, self.lanes.combine(fold, dtype, self.lanes.kept(places, dtype, self.zero), value))
             return ()
 
         self._range(self.zero, self.count, BLOCK, block, known=True)
         for k, (fold, dtype) in enumerate(self.folds):
-            total = self.lanes.halve([self.lanes.kept(places, dtype) for places in room[k]], fold, dtype)
+            total = self.lanes.halve([self.lanes.kept(places, dtype, self.zero) for places in room[k]], fold, dtype)
             self.builder.store(self.node, total, self.slots.partials[k])
 
     def _block(self, base: int) -> list[Wide]:

@@ -174,5 +174,3 @@ def _check(node: Node) -> None:
     for size in node.attr.shape:
         if type(size) is int and size != 1:
             raise NeedsSize(f"a length of {size} beside run-time lengths")
-
-

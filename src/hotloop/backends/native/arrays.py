@@ -11,18 +11,17 @@ from hotloop.backends.native.link import link
 from hotloop.dtypes import DType
 from hotloop.image import Image
 from hotloop.ir.dim import Dim
-from hotloop.ir.graph import INPUT, Node, Shape, param_node, structure
+from hotloop.ir.graph import INPUT, Node, Shape, structure
 from hotloop.ir.op import Op
 from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
-from hotloop.passes.kernel import KERNEL, Kernel, Result, Stream
+from hotloop.passes.kernel import KERNEL, Kernel, kernel_of_one
 from hotloop.passes.linearize import Builder
 from hotloop.passes.memory import ALIGN, Memory
 from hotloop.passes.price import Prices
 from hotloop.passes.sized import Sized, Slots
 from hotloop.passes.stages import Stage
 
-_KINDS = {"bool": "?", "int32": "i", "int64": "q", "float32": "f", "float64": "d"}  # as in the struct module
 PICOSECONDS = 60  # of an addition, by which the caller judges whether threads pay
 PICOSECONDS_A_BYTE = 25  # of memory
 
@@ -68,7 +67,7 @@ class _Linker:
     def linked(self) -> Linked:
         """Return code, data and plan."""
         arguments = tuple([
-            ("array", _KINDS[node.dtype.name], self._dims(node.shape)) if node.shape else ("number", _KINDS[node.dtype.name])
+            ("array", node.dtype.code, self._dims(node.shape)) if node.shape else ("number", node.dtype.code)
             for node in self.inputs
         ])  # fmt: skip
         results = [node.id for node in self.homes]
@@ -91,7 +90,7 @@ class _Linker:
 
     def _buffer(self, node: Node, role: tuple[Any, ...]) -> None:
         self.number[node.id] = len(self.buffers)
-        self.buffers.append((_KINDS[node.dtype.name], self._dims(node.shape), role))
+        self.buffers.append((node.dtype.code, self._dims(node.shape), role))
 
     # -- stages ------------------------------------------------------------------------------------
 
@@ -116,7 +115,7 @@ class _Linker:
             for (node, result), place in zip(reduced, slots.partials, strict=True) if result.fold is not None
         ])  # fmt: skip
         sources = tuple([
-            (place, _KINDS[node.dtype.name], self._source(node)) for node, place in zip(scalars, slots.scalars, strict=True)
+            (place, node.dtype.code, self._source(node)) for node, place in zip(scalars, slots.scalars, strict=True)
         ])  # fmt: skip
         dims = self._dims(kernel.shape)
         return ("kernel", entry, slots.count, slots.block, kernel.kept, dims, streams, stores, reductions, sources, _cost(kernel))
@@ -166,8 +165,7 @@ def _combine(fold: Op, dtype: DType, target: str, vector_bytes: int, start: int)
     """Return the code that reduces partial results, and its data, which begins `start` bytes into the block."""
     memory = Memory()
     memory.data.extend(bytes(start))
-    param = param_node(dtype, ())
-    kernel = Kernel((1,), 0, 0, (Stream(param, (0,), 0),), (), (Result(param, fold, ()),))
+    kernel = kernel_of_one(dtype, (1,), (0,), fold=fold)
     builder = Builder(vector_bytes, memory)
     slots = Sized(builder, structure(KERNEL, (), kernel, dtype, ())).write()
     image = link(builder.program(), target)
