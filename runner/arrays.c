@@ -3,22 +3,15 @@
 #include "arrays.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "runner.h"
+#include "strict.h"
 #include "threads.h"
 #include "transpose.h"
-
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 /* In picoseconds: work from which on threads help; work that a thread takes at once, where the order is
  * free; what packing an element costs. */
 static const double WORTH_THREADS = 1e8, SHARE = 25e6, PACKING = 500;
-
-/* Nanoseconds after which the caller is asked whether to go on. */
-static const int64_t PATIENCE = 50000000;
 
 enum { /* elements */
     SMALLEST_SHARE = 1024,
@@ -344,32 +337,6 @@ static void run_unit(const hl_job *job, const hl_context *context, int64_t unit)
         const int64_t row = unit % groups * job->unit, offset = unit / groups * job->chunk;
         run_rows(job, context, row, smaller(job->unit, job->outer - row), offset, smaller(job->chunk, job->inner - offset));
     }
-}
-
-/* ------------------------------------------------------------------------- floating-point state */
-
-#if defined(__x86_64__)
-/* The mode that runner.c calls programs in (see call_strictly there), set once for many calls. */
-enum { MXCSR_MODE = 0xffc0, MXCSR_STRICT = 0x1f80 };
-
-static unsigned enter_strictly(void) {
-    unsigned mode = _mm_getcsr();
-    if ((mode & MXCSR_MODE) != MXCSR_STRICT) _mm_setcsr(MXCSR_STRICT);
-    return mode;
-}
-
-static void leave_strictly(unsigned mode) {
-    if ((mode & MXCSR_MODE) != MXCSR_STRICT) _mm_setcsr(mode);
-}
-#else
-static unsigned enter_strictly(void) { return 0; }
-static void leave_strictly(unsigned mode) { (void)mode; }
-#endif
-
-static int64_t nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* Ask the caller, in its own floating-point mode, whether to stop; then nobody begins another unit. */

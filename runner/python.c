@@ -3,6 +3,7 @@
  * Program        one loaded image: the same allocate, copy, patch and seal as any other runner, then run()
  * Function       the fast path of a jitted function: arguments in, run, result out, in one C call
  * ArrayFunction  the same for functions of NumPy arrays: kernels over their elements, on several threads
+ * ParallelFunction  the same for data-parallel functions: registers, kernels, sorts and jumps
  * read, write, cpu_features
  *
  * Threads. A program runs with the GIL held, which makes it safe, unless it is `long_running` (or in
@@ -90,6 +91,8 @@ static PyMethodDef runner_methods[] = {
      "get_threads()\n--\n\nReturn how many threads work on arrays, the caller's among them."},
     {"set_threads", runner_set_threads, METH_O,
      "set_threads(count)\n--\n\nSet how many threads work on arrays; results do not depend on it."},
+    {"parallel_progress", runner_parallel_progress, METH_NOARGS,
+     "parallel_progress()\n--\n\nReturn (done, total) elements of a long kernel that runs right now in this process, or (0, 0)."},
     {0},
 };
 
@@ -105,8 +108,9 @@ PyMODINIT_FUNC PyInit__runner(void) {
     import_array();
     PyObject *module = PyModule_Create(&runner_module);
     if (!module) return NULL;
-    PyTypeObject *types[] = {&Program_Type, &Function_Type, &ArrayFunction_Type};
-    for (int i = 0; i < 3 && module; i++)
+    PyTypeObject *types[] = {&Program_Type, &Function_Type, &ArrayFunction_Type, &ParallelFunction_Type};
+    if (PyType_Ready(&Block_Type)) Py_CLEAR(module);
+    for (int i = 0; i < 4 && module; i++)
         if (PyModule_AddType(module, types[i])) Py_CLEAR(module);
     if (module && threads_from_environment()) Py_CLEAR(module);
     return module;

@@ -96,6 +96,17 @@ static inline int store_exact(char code, uint8_t *at, PyObject *object) {
     }
 }
 
+/* Store a number of exactly NumPy's type for a kind; 0: it is something else. */
+int store_numpy_scalar(char code, uint8_t *at, PyObject *object);
+
+/* Whether elements are of this kind; NumPy has two types of the same 64-bit integers. */
+static inline int is_kind(PyArrayObject *array, const Kind *kind) {
+    int type = PyArray_TYPE(array);
+    if (type == NPY_LONGLONG) type = NPY_INT64;
+    if (type == NPY_ULONGLONG) type = NPY_UINT64;
+    return type == kind->numpy && PyArray_ISNOTSWAPPED(array);
+}
+
 /* A Python number from memory. */
 static inline PyObject *load(char code, const uint8_t *at) {
 #define LOAD(type, make) { type value; memcpy(&value, at, sizeof value); return make(value); }
@@ -114,6 +125,17 @@ static inline PyObject *load(char code, const uint8_t *at) {
     }
 #undef LOAD
 }
+
+/* ------------------------------------------------- without the GIL, python_unlocked.c */
+
+static const double HANDOVER = 20e6; /* picoseconds of work from which on the GIL is released */
+
+/* Whether Python calls the handlers of signals on this thread. */
+int is_main_thread(void);
+
+/* Whether a signal's handler raises something, as that of Ctrl-C does; called without the GIL, with the address
+ * of the PyThreadState * that PyEval_SaveThread gave. */
+int is_interrupted(void *caller);
 
 /* ------------------------------------------------------------ Program, python_program.c */
 
@@ -160,5 +182,11 @@ PyObject *call_arrays(PyObject *function, PyObject *const *args, size_t nargsf, 
 PyObject *runner_get_threads(PyObject *module, PyObject *none);
 PyObject *runner_set_threads(PyObject *module, PyObject *count);
 int threads_from_environment(void); /* HOTLOOP_NUM_THREADS; -1: raised */
+
+/* -------------------------------------------- ParallelFunction, python_parallel.c */
+
+extern PyTypeObject ParallelFunction_Type, Block_Type;
+
+PyObject *runner_parallel_progress(PyObject *module, PyObject *none);
 
 #endif

@@ -4,42 +4,14 @@
  * Threads. All that belongs to one call is in its Call, so calls may overlap: the GIL is released for a
  * stage that takes longer than HANDOVER, and inside Python callables.
  */
-#define _GNU_SOURCE
 #include "python_arrays.h"
-
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "memory_pool.h"
 #include "threads.h"
 
-static const double HANDOVER = 20e6, WATCHED = 1e9; /* picoseconds from which on the GIL is released, signals are heard */
+static const double WATCHED = 1e9; /* picoseconds from which on signals are heard */
 
 /* -------------------------------------------------------------------------------------- arguments */
-
-/* Store a number of exactly NumPy's type for a kind; 0: it is something else. */
-static int store_numpy_scalar(char code, uint8_t *at, PyObject *object) {
-#define STORE(name) \
-    if (!Py_IS_TYPE(object, &Py##name##ArrType_Type)) return 0; \
-    memcpy(at, &PyArrayScalar_VAL(object, name), sizeof PyArrayScalar_VAL(object, name)); \
-    return 1
-    switch (code) {
-    case 'f': STORE(Float32);
-    case 'd': STORE(Float64);
-    case 'i': STORE(Int32);
-    case 'q': STORE(Int64);
-    default: STORE(Bool);
-    }
-#undef STORE
-}
-
-/* Whether elements are of this kind; NumPy has two types of the same 64-bit integers. */
-static int is_kind(PyArrayObject *array, const Kind *kind) {
-    int type = PyArray_TYPE(array);
-    if (type == NPY_LONGLONG) type = NPY_INT64;
-    if (type == NPY_ULONGLONG) type = NPY_UINT64;
-    return type == kind->numpy && PyArray_ISNOTSWAPPED(array);
-}
 
 static int match_array(const Argument *argument, Call *call, PyObject *object) {
     if (!PyArray_CheckExact(object)) return 0;
@@ -215,18 +187,6 @@ static int take_partials(Call *call, const hl_job *job) {
         return -1;
     }
     return 0;
-}
-
-/* Whether Python calls the handlers of signals on this thread. */
-static int is_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
-
-/* Whether a signal's handler raises something, as that of Ctrl-C does. */
-static int is_interrupted(void *caller) {
-    PyThreadState **state = caller;
-    PyEval_RestoreThread(*state);
-    int raised = PyErr_CheckSignals();
-    *state = PyEval_SaveThread();
-    return raised;
 }
 
 /* Run with the GIL released if that is worth it; -1: interrupted, with what a signal's handler raised. */

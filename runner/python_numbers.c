@@ -27,6 +27,21 @@ const Kind *kind_of(PyObject *object) {
     return NULL;
 }
 
+int store_numpy_scalar(char code, uint8_t *at, PyObject *object) {
+#define STORE(name) \
+    if (!Py_IS_TYPE(object, &Py##name##ArrType_Type)) return 0; \
+    memcpy(at, &PyArrayScalar_VAL(object, name), sizeof PyArrayScalar_VAL(object, name)); \
+    return 1
+    switch (code) {
+    case 'f': STORE(Float32);
+    case 'd': STORE(Float64);
+    case 'i': STORE(Int32);
+    case 'q': STORE(Int64);
+    default: STORE(Bool);
+    }
+#undef STORE
+}
+
 static PyObject *no_fit(const Kind *kind, PyObject *object, Py_ssize_t index) {
     if (index < 0) return fail("RangeError", "%R does not fit %s", object, kind->name);
     return fail("RangeError", "item %zd: %R does not fit %s", index, object, kind->name);

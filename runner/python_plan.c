@@ -2,62 +2,11 @@
  * so that no plan, however wrong, makes a call read or write outside of its memory. (Machine code is not
  * judged: who may load a program may run anything.) */
 #include "python_arrays.h"
+#include "python_tuples.h"
 
-enum { MOST_BLOCK = 4096, MOST_ITEMS = 1 << 16, MOST_BUFFERS = 1024 }; /* of a block, a tuple, a plan */
+enum { MOST_BLOCK = 4096, MOST_BUFFERS = 1024 }; /* of a block, a plan */
 
-/* ---------------------------------------------------------------------------------- reading tuples */
-
-static int refuse(const char *what, PyObject *entry) {
-    fail("ImageError", "array plan: %s: %R", what, entry);
-    return -1;
-}
-
-/* How many items a tuple has; -1 with an exception if it is none. */
-static int count_of(PyObject *object, const char *what) {
-    if (PyTuple_Check(object) && PyTuple_GET_SIZE(object) <= MOST_ITEMS) return (int)PyTuple_GET_SIZE(object);
-    PyErr_Format(PyExc_TypeError, "array plan: %s must be a tuple of at most %d items, not %.100s", what, MOST_ITEMS,
-                 Py_TYPE(object)->tp_name);
-    return -1;
-}
-
-/* Memory for a table that dealloc frees; never NULL for lack of items. */
-static void *table(int count, size_t size) {
-    void *made = PyMem_Calloc(count ? (size_t)count : 1, size);
-    if (!made) PyErr_NoMemory();
-    return made;
-}
-
-static int is_text(PyObject *object, const char *text) {
-    return PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, text) == 0;
-}
-
-/* Whether an entry is a tuple that starts with this text. */
-static int is_tagged(PyObject *entry, const char *text) {
-    return PyTuple_Check(entry) && PyTuple_GET_SIZE(entry) > 0 && is_text(PyTuple_GET_ITEM(entry, 0), text);
-}
-
-/* An int from `least` to `most`, else -2 with an exception. */
-static Py_ssize_t number_from(PyObject *object, Py_ssize_t least, Py_ssize_t most, const char *what) {
-    Py_ssize_t number = PyLong_Check(object) ? PyLong_AsSsize_t(object) : least - 1;
-    if (number >= least && number <= most && !PyErr_Occurred()) return number;
-    PyErr_Clear();
-    fail("ImageError", "array plan: %s must be an int from %zd to %zd, not %R", what, least, most, object);
-    return -2;
-}
-
-/* Where `size` bytes of the data block start. */
-static int offset_from(const ArrayFunction *self, PyObject *object, size_t size, uint32_t *out) {
-    Py_ssize_t limit = (Py_ssize_t)self->program->runner.data_size - (Py_ssize_t)size;
-    Py_ssize_t offset = number_from(object, 0, limit, "an offset in the data block");
-    *out = (uint32_t)offset;
-    return offset < 0 ? -1 : 0;
-}
-
-static int entry_from(const ArrayFunction *self, PyObject *object, uint32_t *out) {
-    Py_ssize_t entry = number_from(object, 0, (Py_ssize_t)self->program->runner.code_size - 1, "an entry");
-    *out = (uint32_t)entry;
-    return entry < 0 ? -1 : 0;
-}
+/* ------------------------------------------------------------------- elements, dimensions, buffers */
 
 /* NumPy's characters of 64-bit integers are those of C's types. */
 static const Kind *element_from(PyObject *object) {
@@ -104,19 +53,12 @@ static int buffer_from(const ArrayFunction *self, PyObject *object) {
 
 /* ------------------------------------------------------------------------------ arguments, buffers */
 
-/* "d": Python's number; "nd": NumPy's. */
-static int number_argument(Argument *argument, PyObject *kind) {
-    argument->rank = -1;
-    argument->scalar = PyUnicode_Check(kind) && PyUnicode_GetLength(kind) == 2 && PyUnicode_READ_CHAR(kind, 0) == 'n';
-    PyObject *code = argument->scalar ? PyUnicode_Substring(kind, 1, 2) : Py_NewRef(kind);
-    argument->kind = code ? kind_of(code) : NULL;
-    Py_XDECREF(code);
-    if (!argument->kind) return -1;
-    return strchr("fd?iq", argument->kind->code) ? 0 : refuse("no number has this kind", kind);
-}
-
 static int argument_from(ArrayFunction *self, Argument *argument, PyObject *entry) {
-    if (is_tagged(entry, "number") && PyTuple_GET_SIZE(entry) == 2) return number_argument(argument, PyTuple_GET_ITEM(entry, 1));
+    if (is_tagged(entry, "number") && PyTuple_GET_SIZE(entry) == 2) {
+        argument->rank = -1;
+        argument->kind = number_kind(PyTuple_GET_ITEM(entry, 1), &argument->scalar);
+        return argument->kind ? 0 : -1;
+    }
     if (!is_tagged(entry, "array") || PyTuple_GET_SIZE(entry) != 3)
         return refuse("expected ('number', kind) or ('array', type, dims)", entry);
     argument->kind = element_from(PyTuple_GET_ITEM(entry, 1));
@@ -178,7 +120,7 @@ static int axes_from(const Stage *stage, const Buffer *buffer, PyObject *entry, 
 static int note_write(ArrayFunction *self, int number, int stage, int dense) {
     Buffer *buffer = &self->buffer[number];
     if (buffer->role == OF_ARGUMENT || buffer->written >= 0) {
-        fail("ImageError", "array plan: buffer %d is an argument, or written twice", number);
+        fail("ImageError", "plan: buffer %d is an argument, or written twice", number);
         return -1;
     }
     buffer->written = buffer->last = stage;
@@ -190,7 +132,7 @@ static int note_write(ArrayFunction *self, int number, int stage, int dense) {
 static int note_read(ArrayFunction *self, int number, int stage) {
     Buffer *buffer = &self->buffer[number];
     if (buffer->role != OF_ARGUMENT && (buffer->written < 0 || buffer->written >= stage)) {
-        fail("ImageError", "array plan: buffer %d is read before it is written", number);
+        fail("ImageError", "plan: buffer %d is read before it is written", number);
         return -1;
     }
     buffer->last = stage;
@@ -205,7 +147,8 @@ static int read_stream(ArrayFunction *self, int number, hl_stream *stream, PyObj
     if (stream->buffer < 0) return -1;
     const Buffer *walked = &self->buffer[stream->buffer];
     if (axes_from(stage, walked, axes, stream->axes)) return -1;
-    if (offset_from(self, pointer, 8, &stream->pointer_offset) || offset_from(self, tail, 8, &stream->tail_offset)) return -1;
+    if (offset_from(self->program, pointer, 8, &stream->pointer_offset)) return -1;
+    if (offset_from(self->program, tail, 8, &stream->tail_offset)) return -1;
     Py_ssize_t size = number_from(itemsize, walked->kind->size, walked->kind->size, "the itemsize of a stream");
     if (size < 0) return -1;
     stream->itemsize = (uint32_t)size;
@@ -239,9 +182,10 @@ static int read_streams(ArrayFunction *self, int number, PyObject *streams, PyOb
 static int read_combine(const ArrayFunction *self, hl_combine *combine, PyObject *entry) {
     PyObject *code, *count, *pointer, *tail, *result;
     if (count_of(entry, "a combine") < 0 || !PyArg_ParseTuple(entry, "OOOOO:combine", &code, &count, &pointer, &tail, &result)) return -1;
-    if (entry_from(self, code, &combine->entry) || offset_from(self, count, 8, &combine->count_offset)) return -1;
-    if (offset_from(self, pointer, 8, &combine->pointer_offset)) return -1;
-    return offset_from(self, tail, 8, &combine->tail_offset) || offset_from(self, result, 8, &combine->result_offset) ? -1 : 0;
+    if (entry_from(self->program, code, &combine->entry) || offset_from(self->program, count, 8, &combine->count_offset)) return -1;
+    if (offset_from(self->program, pointer, 8, &combine->pointer_offset)) return -1;
+    if (offset_from(self->program, tail, 8, &combine->tail_offset)) return -1;
+    return offset_from(self->program, result, 8, &combine->result_offset);
 }
 
 static int read_reduction(ArrayFunction *self, int number, hl_reduction *reduction, PyObject *entry) {
@@ -256,7 +200,7 @@ static int read_reduction(ArrayFunction *self, int number, hl_reduction *reducti
     if (!same_dims(left, rank, kept, kept_rank)) return refuse("the result of a reduction must have the kept dimensions", entry);
     Py_ssize_t size = number_from(itemsize, buffer->kind->size, buffer->kind->size, "the itemsize of a reduction");
     Py_ssize_t combine = size < 0 ? -1 : number_from(which, 0, self->combines - 1, "the number of a combine");
-    if (combine < 0 || offset_from(self, offset, (size_t)size, &reduction->result_offset)) return -1;
+    if (combine < 0 || offset_from(self->program, offset, (size_t)size, &reduction->result_offset)) return -1;
     reduction->itemsize = (uint32_t)size;
     reduction->combine = self->combine[combine];
     return note_write(self, reduction->buffer, number, 1);
@@ -299,7 +243,7 @@ static int read_scalar(ArrayFunction *self, int stage, Scalar *scalar, PyObject 
     scalar->kind = kind_of(kind);
     if (!scalar->kind) return -1;
     if (!strchr("fd?iq", scalar->kind->code)) return refuse("no scalar has this kind", entry);
-    if (offset_from(self, offset, scalar->kind->size, &scalar->offset)) return -1;
+    if (offset_from(self->program, offset, scalar->kind->size, &scalar->offset)) return -1;
     return scalar_source(self, stage, scalar, source);
 }
 
@@ -341,7 +285,8 @@ static int read_kernel(ArrayFunction *self, int number, PyObject *entry) {
                           &scalars, &cost))
         return -1;
     stage->kernel.cost = cost < 0 ? 0 : cost;
-    if (entry_from(self, code, &stage->kernel.entry) || offset_from(self, count, 8, &stage->kernel.count_offset)) return -1;
+    if (entry_from(self->program, code, &stage->kernel.entry)) return -1;
+    if (offset_from(self->program, count, 8, &stage->kernel.count_offset)) return -1;
     if (read_head(self, stage, block, kept, dims, reductions) || read_scalars(self, number, scalars)) return -1;
     return read_streams(self, number, streams, stores) || read_reductions(self, number, reductions) ? -1 : 0;
 }
@@ -463,7 +408,7 @@ int plan_from(ArrayFunction *self, PyObject *arguments, PyObject *buffers, PyObj
         if (read_combine(self, &self->combine[i], PyTuple_GET_ITEM(combines, i))) return -1;
     if (read_stages(self, stages) || read_results(self, results)) return -1;
     if (self->dims & ~bound) {
-        fail("ImageError", "array plan: no argument has Dim %d", __builtin_ctzll(self->dims & ~bound));
+        fail("ImageError", "plan: no argument has Dim %d", __builtin_ctzll(self->dims & ~bound));
         return -1;
     }
     return note_aliases(self);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -97,7 +98,9 @@ def make(target: Target, digest: str) -> Library:
     return _assemble(target, digest, rows, basics, jobs, items)
 
 
-def _limit(spec: Spec) -> int:
+def _limit(spec: Spec) -> float:
+    if spec.long:
+        return math.inf
     return INLINE_LIMIT_WIDE if spec.wide else INLINE_LIMIT
 
 

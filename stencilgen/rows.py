@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hotloop.dtypes import COMPUTE
 from hotloop.ir.op import Op, Wide
-from hotloop.ir.program import FOLDS, WIDE_SHORTS, vector_names
+from hotloop.ir.program import FOLDS, GATHERS, WIDE_SHORTS, vector_names
 from hotloop.ops import REGISTRY
 from stencilgen.source import C_TYPES, MEMORY_TYPES, VECTOR, Spec, register_class
 from stencilgen.target import Target
@@ -42,6 +42,7 @@ def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
     found += [entry for op in REGISTRY.values() for entry in _fast_forms(target, op)]
     found += [(spec.name, False, [spec]) for short in WIDE_SHORTS for spec in _memory_specs(short)]
     found += [(name, False, forms) for name, forms in _lane_forms(target)]
+    found += [(spec.name, False, [spec]) for spec in _array_specs()]
     assert {name for name, _, _ in found} >= set(vector_names())
     return found
 
@@ -123,6 +124,28 @@ def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
         Wide("narrow.b64w.b64w", ("b64w", "b64w"), "b32w", "hl_op_b32w_b64w({x}, {y})"),
     )
     return found + [(wide.name, _wide_forms(target, wide, commutative=False)) for wide in resized]
+
+
+def _array_specs() -> list[Spec]:
+    """Return loads and stores of elements of arrays of any size."""
+    found, array = [], "HL_ARRAY(ctx + (long)HOLE_OFFSET)"
+    for dtype in COMPUTE:
+        short, kind = dtype.short, MEMORY_TYPES[dtype.short]
+        found += [
+            Spec(f"getp.{short}", f"({C_TYPES[short]}){_place(short, '(char *){x}', '{y}')}", short, ("i64", "i64")),
+            Spec(f"putp.{short}", f"{_place(short, '(char *){y}', '{z}')} = ({kind}){{x}};", None, (short, "i64", "i64")),
+            Spec(f"geta.{short}", f"({C_TYPES[short]})*({kind} *)hl_readable({array}, {{x}}, sizeof({kind}))", short, ("i64",), long=True),
+            Spec(f"puta.{short}", f"*({kind} *)hl_writable({array}, {{y}}, sizeof({kind})) = ({kind}){{x}};", None, (short, "i64"), long=True),
+        ]
+    for gathered in GATHERS:
+        short, *indices = gathered.split(".")
+        operands = ", ".join(["{x}", "{y}"][: len(indices)])
+        name = "hl_gather_near" if indices[0] == "i32w" else "hl_gather"
+        found.append(Spec(f"gather.{gathered}", f"{name}_{short}({array}, {operands})", short, tuple(indices), wide=True, long=True))
+    for short in WIDE_SHORTS:
+        text = f"hl_store_{short}({array}, {{x}}, {{y}}, {{z}});"
+        found.append(Spec(f"storem.{short}", text, None, (short, "i64", "i64"), wide=True, long=True))
+    return found + [Spec(f"reverse.{short}", f"hl_reverse_{short}({{x}})", short, (short,), wide=True) for short in ("f32w", "f64w")]
 
 
 def _forms(target: Target, name: str, text: str, sources: tuple[str, ...], dst: str, commutative: bool) -> list[Spec]:

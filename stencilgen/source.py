@@ -39,6 +39,7 @@ class Spec:
     commutative: the two sources may change places
     opaque: the first source comes from nowhere, so that the compiler cannot order commutative operands by their
         registers; costs a move where it lives on
+    long: it may be of any length, since no helper can take its place
     """
 
     name: str
@@ -53,6 +54,7 @@ class Spec:
     opaque: bool = False
     wide: bool = False
     moves: bool = False
+    long: bool = False
 
     def operands(self) -> list[tuple[int, str]]:
         """Return (operand number, type) of the operands whose register can be chosen; 0 is the result."""
@@ -63,6 +65,7 @@ class Spec:
 
 
 PRELUDE = """#include "wide.h"
+#include "access.h"
 #if defined(__SSE4_1__) && HL_LANES == 1  /* the hardware rounds as rounding.h defines it */
 #define hl_floor_f32 __builtin_floorf
 #define hl_floor_f64 __builtin_floor

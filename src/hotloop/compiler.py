@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,10 @@ from hotloop.passes.stages import stages
 from hotloop.passes.unroll import scalars_of, unroll
 from hotloop.stencils.format import Library
 from hotloop.stencils.library import available, library
+
+if TYPE_CHECKING:
+    from hotloop.backends.native.parallel import LinkedParallel
+    from hotloop.ir.sweep import Procedure
 
 LEVELS = ("x86-64-v3", "x86-64-v2")  # best first
 ALIASES = {"x86_64": "native", "x86-64": "native"}
@@ -335,6 +339,43 @@ def compile_arrays(
     report = Report(arch, code=len(linked.code), data=len(linked.data), stack=linked.stack, seconds=clock.seconds)
     report.operations = sum(program.instructions for program in linked.programs)
     return CompiledArrays(report, linked, function)
+
+
+class CompiledParallel(NamedTuple):
+    """Code and plan of a procedure: what `_runner.ParallelFunction` takes beside its arguments and results."""
+
+    linked: LinkedParallel
+    program: _runner.Program
+
+    @property
+    def report(self) -> Report:
+        """Return facts of the program."""
+        linked = self.linked
+        report = Report(linked.target, code=len(linked.code), data=len(linked.data), stack=linked.stack, seconds=linked.seconds)
+        report.operations = sum(program.instructions for _, program in linked.programs)
+        return report
+
+
+def compile_parallel(procedure: Procedure, options: Options, trace_seconds: float = 0.0) -> CompiledParallel:
+    """Compile steps on registers, sweeps among them. Cost: about 0.1 ms a sweep.
+
+    Raises: TargetError, also for the reference: `passes.sweep_reference` executes procedures without code.
+    """
+    from hotloop.backends.native.parallel import link_parallel  # a dozen modules that only procedures need
+
+    arch = resolve_arch(options.arch)
+    if arch == "reference":
+        raise TargetError("the reference has no code for procedures. Use arch='native'.")
+    clock = _Clock({"trace": trace_seconds} if trace_seconds else {})
+    setting = _setting(arch, options.fast)
+    clock.mark("stencils")
+    with _collection_paused():
+        linked = link_parallel(procedure, arch, setting.vector_bytes, setting.fast)
+        clock.mark("emit")
+        program = _runner.Program(linked.code, linked.data, 0, stack=linked.stack)
+        clock.mark("load")
+    linked.seconds = clock.seconds
+    return CompiledParallel(linked, program)
 
 
 def _spills(image: Image) -> int:

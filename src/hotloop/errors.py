@@ -10,6 +10,10 @@ HotloopError
 ├── NameConflict      (ValueError)         two inputs of one program with one name
 ├── TruthError        (TypeError)          Python asked a traced value for its truth or number
 ├── TraceError        (TypeError)          a function that cannot be traced
+├── SourceError       (TypeError)          something that is no Python function, or whose text is not its own
+├── SourceNotFound    (OSError)            a function whose text is nowhere
+├── SourceChanged     (RuntimeError)       a function whose file was changed after it was imported
+├── SyntaxRefused     (SyntaxError)        Python that a data-parallel function cannot have
 ├── GradientError     (TypeError)          no derivative exists for what was asked
 ├── NotCompiled       (RuntimeError)       running or reading what no program holds
 ├── NotWritable       (ValueError)         writing a value that is not an input or state
@@ -57,6 +61,22 @@ class TruthError(HotloopError, TypeError):
 
 class TraceError(HotloopError, TypeError):
     """A function, argument or result cannot be traced."""
+
+
+class SourceError(HotloopError, TypeError):
+    """This is no function with a text of its own: it is written in C, wrapped or partial."""
+
+
+class SourceNotFound(HotloopError, OSError):
+    """The text of a function is nowhere to be found."""
+
+
+class SourceChanged(HotloopError, RuntimeError):
+    """The text that is in the file now is not the one that the function was made from."""
+
+
+class SyntaxRefused(HotloopError, SyntaxError):
+    """Valid Python that a data-parallel function cannot have; the traceback shows where."""
 
 
 class GradientError(HotloopError, TypeError):

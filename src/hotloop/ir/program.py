@@ -27,6 +27,10 @@ DTYPE_NUMBER = {dtype: number for number, dtype in enumerate(COMPUTE)}
 WIDE_NUMBER = {short: len(COMPUTE) + number for number, short in enumerate(WIDE_SHORTS)}
 
 _NUMBERS, _BITS = WIDE_SHORTS[:4], WIDE_SHORTS[2:]
+# Elements of arrays by vectors of indices: of 8 bytes, two of them for lanes of 4 bytes, or of 4 bytes.
+GATHERS = tuple([
+    f"{short}.{index}" for short in WIDE_SHORTS for index in (("i64w",) if short[1:3] == "64" else ("i64w.i64w", "i32w"))
+])  # fmt: skip
 FOLDS = {"add": _NUMBERS, "mul": _NUMBERS, "minimum": _NUMBERS, "maximum": _NUMBERS, "or": _BITS, "and": _BITS}
 
 
@@ -58,12 +62,24 @@ def vector_names() -> list[str]:
     get.S     (index): the scalar there
     fold_R.T  one scalar: by row R the upper half of the lanes is combined into the lower until one is left
     iota.T    (index): index + 0, 1, 2, ...
+    reverse.T the lanes in the opposite order
     widen_low.b32w, widen_high.b32w, narrow.b64w.b64w: masks with lanes of the other size
+
+    Arrays of any size, whose bools are bytes. The descriptor of an array, at ctx + imm, is its address, its
+    length, and 8 bytes that are zero and 8 that hold anything:
+    getp.S    (pointer, index): the scalar at pointer + index * size + imm
+    putp.S    (value, pointer, index): a scalar to there
+    geta.S    (index): the element there of an array by its descriptor, zero where there is none
+    puta.S    (value, index): a scalar to there, nowhere where there is none
+    gather.T.I      (indices) or (indices, indices of the upper half of the lanes): lane by lane as geta
+    storem.T  (value, index, end): the lanes whose index is below `end` to an array by its descriptor
     """
     names = [f"{name}.{short}" for name in ("load", "store", "loadp", "storep", "splat", "repeat") for short in WIDE_SHORTS]
     names += [f"fold_{row}.{short}" for row, shorts in FOLDS.items() for short in shorts]
     names += [f"{name}.{dtype.short}" for name in ("put", "get") for dtype in COMPUTE]
     names += ["iota.i32w", "iota.i64w", "widen_low.b32w", "widen_high.b32w", "narrow.b64w.b64w"]
+    names += [f"{name}.{dtype.short}" for name in ("getp", "putp", "geta", "puta") for dtype in COMPUTE]
+    names += [*(f"gather.{gathered}" for gathered in GATHERS), *(f"storem.{short}" for short in WIDE_SHORTS), "reverse.f32w", "reverse.f64w"]
     return names
 
 

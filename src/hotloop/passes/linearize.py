@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +40,9 @@ from hotloop.passes.memory import Memory
 from hotloop.passes.nest import Nest, copy_array
 from hotloop.passes.unroll import LOOKUP
 
+if TYPE_CHECKING:
+    from hotloop.passes.frame import Frame
+
 
 def linearize(
     nodes: Sequence[Node],
@@ -67,9 +71,11 @@ def linearize(
 class Builder:
     """A Program while it is written."""
 
-    def __init__(self, vector_bytes: int, memory: Memory | None = None) -> None:
+    def __init__(self, vector_bytes: int, memory: Memory | None = None, frame: Frame | None = None) -> None:
+        """Begin a program. frame: where params that no loop binds are found: registers of a Procedure."""
         self.vector_bytes = vector_bytes
-        self.memory = memory or Memory()
+        self.memory = memory or (Memory() if frame is None else frame.memory)
+        self.frame = frame
         self.places: dict[int, Symbol] = {}
         self.cell_symbols: dict[Cell, Symbol] = {}
         self.code: array[int] = array("i")
@@ -149,10 +155,10 @@ class Builder:
                 self.results.setdefault(node.args[0].id, {})[node.attr] = node
         self._find_dying(nodes)
         if loops:
-            nodes = self._assign_loops(nodes, loops)
+            nodes = self.assign_loops(nodes, loops)
         for scalar, offset in self.early:
             self.store(scalar, self.use(scalar), offset)
-        self._add(nodes)
+        self.add(nodes)
         for scalar, offset in self.late:
             self.store(scalar, self.use(scalar), offset)
         for source, offset in self.copies:
@@ -180,7 +186,9 @@ class Builder:
         return self.new_value(node, node.dtype, place, IN_MEMORY)
 
     def _place(self, node: Node) -> int:
-        """Return where a cell, or an element of an array in memory, lies."""
+        """Return where a cell, a register, or an element of an array in memory, lies."""
+        if node.op is PARAM and self.frame is not None:
+            return self.frame.scalar(node)
         if node.op in (INPUT, STATE):
             return self.places[node.id].offset
         return self._base(node.args[0]) + int(node.attr["index"].flat) * node.dtype.size
@@ -189,7 +197,7 @@ class Builder:
         """Return where an array in memory lies."""
         return self.places[array.id].offset if array.id in self.places else self.arrays[array.id]
 
-    def _add(self, nodes: Sequence[Node]) -> None:
+    def add(self, nodes: Sequence[Node]) -> None:
         """Append the instructions of nodes in this order; the loop itself is in C (graph.c)."""
         tables = self.number, self.home, self.stores, overload_numbers(), DTYPE_NUMBER
         encode(list(nodes), self, *tables, self.code, self.values, self.listed)
@@ -217,6 +225,8 @@ class Builder:
             name, index = f"get.{node.dtype.short}", self.use(place)
             self.number[node.id] = self.emit(node, name, self.new_value(None, node.dtype), (index,), self._stream(array))
             self._add_output_of(node)
+        elif self.frame is not None and self.frame.add(self, node):
+            pass
         elif node.op is pack:
             pass  # the kernel that reads it puts it in memory
         elif node.op is ITEM and node.shape:
@@ -229,7 +239,7 @@ class Builder:
 
     # -- loops -------------------------------------------------------------------------------
 
-    def _assign_loops(self, nodes: Sequence[Node], loops: Sequence[Node]) -> list[Node]:
+    def assign_loops(self, nodes: Sequence[Node], loops: Sequence[Node]) -> list[Node]:
         """Find the innermost loop of each node; what depends on no param stays outside."""
         for loop in loops:  # inner loops come first
             body: Body = loop.attr
@@ -260,11 +270,11 @@ class Builder:
         self.depth += 1
         if body.condition is not None:
             needed = {n.id for n in dependents([body.condition], [*params, *[param for param, _, _ in arrays]])}
-            self._add([n for n in members if n.id in needed])
+            self.add([n for n in members if n.id in needed])
             self.code.extend((LOOP_EXIT, -1, self.use(body.condition), -1, -1, which))
             self.listed.append(node)
             members = [n for n in members if n.id not in needed]
-        self._add(members)
+        self.add(members)
         self._carry(arrays)
         taken: set[int] = set()
         inside = {n.id for n in self.inside[node.id]} | {n.id for n in members}

@@ -84,6 +84,7 @@ typedef struct {
 
 typedef struct {
     int32_t begin, end, calls, nests; /* positions; which helpers are called, and whether another loop is, inside */
+    int32_t needs;             /* integer registers that one instruction inside takes */
     int32_t head;              /* code offset of the first instruction */
     int32_t through, throughs; /* values from outside that are used inside, with their next use after */
     int32_t exit_fixups;       /* list through `exits` */

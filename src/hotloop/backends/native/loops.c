@@ -1,12 +1,14 @@
 /* Loops: pinning values around them, so that the back edge needs no repair. */
 #include "emit.h"
 
-/* Registers that one instruction may need; kernels, which are RANGE loops, have no select of integers. */
-static int reserve_of(const LoopInfo *info, int cls) { return cls == VECTOR ? 6 : info->counter == RANGE ? 3 : 4; }
+/* Registers that one instruction may need; most kernels, which are RANGE loops, have no select of integers. */
+static int reserve_of(const LoopInfo *info, const Loop *loop, int cls) {
+    return cls == VECTOR ? 6 : info->counter == RANGE && loop->needs < 4 ? 3 : 4;
+}
 
 /* Registers that values from outside leave free: the inner loops of kernels pin two of their own. */
 static int left_free(const LoopInfo *info, const Loop *loop, int cls) {
-    return cls == VECTOR ? 8 : reserve_of(info, cls) + (info->counter == RANGE && loop->nests ? 2 : 0);
+    return cls == VECTOR ? 8 : reserve_of(info, loop, cls) + (info->counter == RANGE && loop->nests ? 2 : 0);
 }
 
 /* Whether no vector register keeps a value over the helpers that are called: none keeps upper halves. */
@@ -65,7 +67,7 @@ void begin_loop(State *s, int32_t at) {
     loop->weight = s->weight;
     for (int32_t c = info->carry; c < info->carry + info->carries; c++) {
         int32_t param = s->carries[c].param, init = s->carries[c].init;
-        int32_t reg = pin(s, param, loop->calls, reserve_of(info, class_of(s, param)));
+        int32_t reg = pin(s, param, loop->calls, reserve_of(info, loop, class_of(s, param)));
         if (reg >= 0) {
             if (s->value[init].reg >= 0) put_move(s, init, reg, s->value[init].reg);
             else put_load(s, init, reg);

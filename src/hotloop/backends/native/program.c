@@ -1,6 +1,13 @@
 /* The whole program: uses ahead, every instruction in turn, the entry, helpers and constants. */
 #include "emit.h"
 
+/* Integer registers that an instruction takes, the result's too. */
+static int32_t integers_of(const State *s, const Instruction *in) {
+    int32_t count = in->dst >= 0 && class_of(s, in->dst) == INTEGER;
+    for (int k = 0; k < 3; k++) count += in->use[k] >= 0 && class_of(s, in->use[k]) == INTEGER;
+    return count;
+}
+
 /* What flows into loops from outside, and where helpers are called. */
 static int find_loops(State *s) {
     int32_t stack[64], depth = 0;
@@ -24,7 +31,11 @@ static int find_loops(State *s) {
         } else if (in->op >= 0) {
             uint32_t lost = (uint32_t)s->lib->stencils[s->lib->overloads[in->op].registers].clobbers[0];
             int calls = lost ? lost & (uint32_t)s->lib->saved[VECTOR] ? CALLS | LOSES_VECTORS : CALLS : 0;
-            for (int32_t d = 0; d < depth; d++) s->loops[stack[d]].calls |= calls;
+            int32_t needs = integers_of(s, in);
+            for (int32_t d = 0; d < depth; d++) {
+                s->loops[stack[d]].calls |= calls;
+                if (s->loops[stack[d]].needs < needs) s->loops[stack[d]].needs = needs;
+            }
         }
         if (in->dst >= 0) s->value[in->dst].def = i;
     }

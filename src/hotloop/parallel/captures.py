@@ -1,0 +1,165 @@
+"""`Captures`: what a `@cu` function uses of Python around it: functions, types, and numbers and arrays as hidden arguments."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hotloop.dtypes import COMPUTE, DType, as_dtype, bool_, float64, int64
+from hotloop.errors import TypeMismatch
+from hotloop.parallel.arguments import Leaf, Arguments, is_data, kind_of
+from hotloop.parallel.library import LIBRARY
+from hotloop.parallel.primitive import Primitive
+from hotloop.parallel.rules import RULES
+from hotloop.parallel.scope import MISSING
+from hotloop.parallel.source import definition
+from hotloop.parallel.values import Builtin, Closure, Value
+
+if TYPE_CHECKING:
+    from hotloop.parallel.interpret import Place
+
+Way = tuple[Any, ...]  # how to find a captured object again: see scope.python_value
+
+_CASTS = {int: ("int", int64, True), float: ("float", float64, True), bool: ("bool", bool_, False)}
+_BUILTINS = {name: getattr(builtins, name) for name in RULES if hasattr(builtins, name)}
+_MODULES = ("math", "numpy", "operator", "functools", "hotloop")  # whose functions are known by their names
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Something found in Python that the compiled code relies on: it must be there again at every call."""
+
+    way: Way
+    known: Any
+
+    def holds(self) -> bool:
+        """Whether it is still the same."""
+        return found_again(self.way) is self.known
+
+
+def library_function(function: FunctionType) -> Closure:
+    """Return a primitive that is written in the language itself."""
+    found = definition(function)
+    return Closure(found.node, found, function, function.__name__)
+
+
+def found_again(way: Way) -> Any:
+    """Return the object that is found now where one was found before."""
+    kind, where, *name = way
+    if kind == "cell":
+        try:
+            return where.cell_contents
+        except ValueError:
+            return MISSING
+    return where.get(name[0], MISSING) if kind == "global" else getattr(builtins, where, MISSING)
+
+
+class Captures:
+    """Everything that one specialisation captures, in order of first use."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments = arguments
+        self.ways: list[Way] = []  # of hidden arguments
+        self.leaves: list[Leaf] = []  # their kinds
+        self.watched: dict[tuple[Any, ...], Watched] = {}
+        self.functions: list[Any] = []  # @cu functions that were reached
+        self._values: dict[tuple[Any, ...], Value] = {}
+
+    def primitive(self, name: str) -> Builtin | Closure | None:
+        """Return the primitive that a name means where nothing else has it."""
+        rule = RULES.get(name)
+        if rule is not None:
+            return Builtin(name, rule)
+        function = LIBRARY.get(name)
+        return None if function is None else library_function(function)
+
+    def value(self, python: Any, way: Way | None, name: str, place: Place) -> Value:
+        """Return what a Python object means in a compiled function."""
+        function = self._function(python, name)
+        if function is not None:
+            if way is not None and way[0] != "builtin":
+                self._watch(way, python)
+            return function
+        if way is None or isinstance(python, (ModuleType, str, type(None))) or callable(python):
+            self._refuse(python, name, place)
+        if not is_data(python):
+            self._refuse(python, name, place)
+        return self._hidden(python, way, name, place)
+
+    def _function(self, python: Any, name: str) -> Value | None:
+        definition = getattr(python, "__cu__", None)
+        if definition is not None and not isinstance(python, type):
+            self.functions.append(python)
+            return Closure(definition.node, definition, python.__wrapped_function__, definition.name)
+        if isinstance(python, Primitive):
+            return self.primitive(python.name)
+        if isinstance(python, DType) or (isinstance(python, type) and (python in _CASTS or issubclass(python, np.generic))):
+            return self._cast(python, name)
+        short = getattr(python, "__name__", None)
+        if not callable(python) or not isinstance(short, str):
+            return None
+        if _BUILTINS.get(short) is python:
+            return Builtin(short, RULES[short])
+        module = (getattr(python, "__module__", None) or ("numpy" if isinstance(python, np.ufunc) else "")).partition(".")[0]
+        if module.removeprefix("_") in _MODULES and _RENAMED.get(short, short) in RULES:
+            return Builtin(short, RULES[_RENAMED.get(short, short)])
+        return None
+
+    def _cast(self, python: Any, name: str) -> Value | None:
+        if isinstance(python, type) and python in _CASTS:
+            short, dtype, weak = _CASTS[python]
+            return Builtin(short, RULES["<cast>"](dtype, weak))
+        dtype = as_dtype(python)
+        return Builtin(dtype.name, RULES["<cast>"](dtype, False)) if dtype in COMPUTE else None
+
+    def _watch(self, way: Way, python: Any) -> None:
+        key = _key(way)
+        self.watched.setdefault(key, Watched(way, python))
+
+    def _hidden(self, python: Any, way: Way, name: str, place: Place) -> Value:
+        key = _key(way)
+        if key not in self._values:
+            leaf = kind_of(python)
+            if leaf is None:
+                self._refuse(python, name, place)
+            self.ways.append(way)
+            self.leaves.append(leaf)
+            self._values[key] = self.arguments.value(leaf, name)
+        return self._values[key]
+
+    def _refuse(self, python: Any, name: str, place: Place) -> None:
+        hint = ""
+        if callable(python):
+            hint = " Decorate it with @cu to call it from here."
+        elif isinstance(python, ModuleType):
+            hint = " Name one of its functions."
+        place.refuse(TypeMismatch, f"{name} is {_named(python)}, which cannot be used in a @cu function.{hint}")
+
+
+_RENAMED = {
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
+    "arctanh": "atanh", "absolute": "abs", "fabs": "abs", "power": "pow", "amin": "min", "amax": "max", "fmin": "minimum",
+    "fmax": "maximum", "mul": "op_mul",
+}  # fmt: skip
+
+
+def _key(way: Way) -> tuple[Any, ...]:
+    return tuple([part if isinstance(part, str) else id(part) for part in way])
+
+
+def _named(python: Any) -> str:
+    if isinstance(python, ModuleType):
+        return f"the module {python.__name__}"
+    if callable(python):
+        return f"the Python function {getattr(python, '__name__', python)}"
+    return f"a {type(python).__name__}"
+
+
+__all__ = ["Captures", "Watched", "found_again", "math"]
+Resolver = Callable[[str], Any]

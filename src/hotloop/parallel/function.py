@@ -1,0 +1,315 @@
+"""`cu`: data-parallel functions. Interpreted once for each combination of argument types and place, then machine code."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence as Items
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hotloop import _runner
+from hotloop.compiler import Options, compile_parallel
+from hotloop.errors import HotloopError, InternalError, TypeMismatch
+from hotloop.frontend.target import chosen_arch
+from hotloop.ir.graph import Node, exact_numbers
+from hotloop.ir.sweep import Compute
+from hotloop.parallel import places
+from hotloop.parallel.arguments import Arguments, Leaf, kind_text, kinds_of, pieces
+from hotloop.parallel.captures import Captures, found_again
+from hotloop.parallel.cuarray import adopt, cuarray
+from hotloop.parallel.forms import Ragged, Records
+from hotloop.parallel.interpret import Place
+from hotloop.parallel.places import Place as RunPlace
+from hotloop.parallel.scope import Scope
+from hotloop.parallel.source import Definition, definition
+from hotloop.parallel.statements import Statements
+from hotloop.parallel.trace import ZERO, Site, Trace
+from hotloop.passes.merge import merge
+from hotloop.parallel.values import Closure, Number, Sequence, Value, describe, leaves
+
+if TYPE_CHECKING:
+    from hotloop.ir.sweep import Procedure
+
+
+class _Failed(Exception):
+    """A fault at run time: the function is run again, compiled so as to find out where."""
+
+    def __init__(self, site: int, values: Items[Any]) -> None:
+        super().__init__(site)
+        self.site = site
+        self.values = values
+
+
+class Interpreted:
+    """A function interpreted for one combination of kinds of arguments."""
+
+    def __init__(self, function: cu_function, kinds: tuple[Leaf, ...], diagnose: bool = False) -> None:
+        self.trace = Trace(diagnose)
+        arguments = Arguments(self.trace)
+        self.captures = Captures(arguments)
+        interpreter = Statements(self.trace, self.captures, function.strict)
+        found = function.__cu__
+        place = Place(found.node, found)
+        closure = Closure(found.node, found, function.__wrapped_function__, found.name)
+        with exact_numbers():
+            values = [arguments.value(kind, name) for kind, name in zip(kinds, function.names, strict=False)]
+            result = interpreter.call(closure, values, place)
+            self.physical = arguments.physical  # captures among them, after the arguments
+            self.tree = _Results(interpreter, place).tree(result)
+        self.registers = _registers(self.tree)
+        inputs = [node for physical in self.physical for node in (physical.node, *physical.lengths)]
+        self.procedure: Procedure = merge(self.trace.procedure(inputs, self.registers))
+        self.strings = ", ".join(map(kind_text, kinds))
+
+
+class _Results:
+    """Puts what a function returns into registers."""
+
+    def __init__(self, interpreter: Statements, place: Place) -> None:
+        self.interpreter = interpreter
+        self.place = place
+
+    def tree(self, value: Value) -> Any:
+        """Return ("number", register), ("array", registers in structure, shape), ("ragged", ...), ("tuple", trees)."""
+        from hotloop.ir.graph import param_node
+
+        trace = self.interpreter.trace
+        if isinstance(value, Number):
+            register = param_node(value.dtype, ())
+            trace.emit(Compute((register,), (value.node,)))
+            return ("number", register)
+        if isinstance(value, tuple):
+            return ("tuple", tuple([self.tree(item) for item in value]))
+        if not isinstance(value, Sequence):
+            self.place.refuse(TypeMismatch, f"the function returns {describe(value)}; it can return numbers, sequences and tuples of them.")
+        memory = self.interpreter.forced(value, self.place).stored
+        assert memory is not None
+        if memory.offset is not None or (memory.offsets and len(memory.shape) > 1):
+            memory = self._copied(value)
+        shape = tuple([param_node(n.dtype, ()) for n in memory.shape]) if len(memory.shape) > 1 else ()
+        if shape:
+            trace.emit(Compute(shape, memory.shape))
+        made = self._arrays(memory.arrays, shape)
+        for offsets in reversed(memory.offsets):
+            made = ("ragged", made, ("array", offsets, ()))
+        return made
+
+    def _copied(self, value: Sequence) -> Any:
+        trace = self.interpreter.trace
+        fresh = Sequence(value.length, value.element, 0, shape=value.shape)
+        memory = self.interpreter.forced(fresh, self.place).stored
+        assert memory is not None
+        _ = trace, ZERO
+        return memory
+
+    def _arrays(self, arrays: Any, shape: tuple[Node, ...]) -> Any:
+        if isinstance(arrays, tuple):
+            return ("records", tuple([self._arrays(part, shape) for part in arrays]))
+        return ("array", arrays, shape)
+
+
+def _registers(tree: Any) -> list[Node]:
+    if tree[0] == "number":
+        return [tree[1]]
+    if tree[0] == "array":
+        return [tree[1], *tree[2]]
+    if tree[0] == "ragged":
+        return [*_registers(tree[1]), *_registers(tree[2])]
+    return [register for part in tree[1] for register in _registers(part)]
+
+
+def _plan_tree(tree: Any, linked: Any) -> Any:
+    """Return the tree of results as the runner builds it."""
+    if tree[0] == "number":
+        return ("number", linked.scalar_of[tree[1].id])
+    if tree[0] == "array":
+        return ("array", linked.array_of[tree[1].id], tuple([linked.scalar_of[n.id] for n in tree[2]]) or None)
+    if tree[0] == "tuple":
+        return ("tuple", tuple([_plan_tree(part, linked) for part in tree[1]]))
+    if tree[0] == "ragged":
+        return ("python", _ragged, (_plan_tree(tree[1], linked), _plan_tree(tree[2], linked)))
+    return ("python", _records, tuple([_plan_tree(part, linked) for part in tree[1]]))
+
+
+def _ragged(values: cuarray, offsets: cuarray) -> cuarray:
+    return adopt(Ragged(values.form, offsets.form))
+
+
+def _records(*fields: cuarray) -> cuarray:
+    return adopt(Records(tuple([field.form for field in fields])))
+
+
+class Compiled:
+    """A function compiled for one combination of kinds of arguments, on one place."""
+
+    def __init__(self, function: cu_function, kinds: tuple[Leaf, ...], place: RunPlace, diagnose: bool = False) -> None:
+        self.owner = function
+        self.kinds = kinds
+        self.place = place
+        self.diagnose = diagnose
+        self.interpreted = interpreted = Interpreted(function, kinds, diagnose)
+        options = Options(arch=chosen_arch("native"), fast=function.fast)
+        self.linked, program = compile_parallel(interpreted.procedure, options)
+        linked = self.linked
+        arguments = tuple([_plan_argument(physical, linked) for physical in interpreted.physical])
+        self.function = _runner.ParallelFunction(
+            program, arguments, linked.scalars, linked.arrays, linked.ops, _plan_tree(interpreted.tree, linked), adopt, _fail,
+            self._other, place.threads,
+        )  # fmt: skip
+        captures = interpreted.captures
+        self.ways = tuple(captures.ways)
+        self.capture_kinds = tuple(captures.leaves)
+        self.watched = tuple(captures.watched.values())
+        plain = all(kind[0] in ("bool", "int", "float", "scalar", "array") for kind in kinds)
+        self.direct = plain and not self.ways and not self.watched
+
+    def _other(self, *arguments: Any) -> Any:
+        """Take a call whose arguments are of other kinds, or not as they lie in memory."""
+        return self.owner.call(arguments, self.place)
+
+    def holds(self) -> bool:
+        """Whether all that was found in Python is still there."""
+        return all(watched.holds() for watched in self.watched) and self.captured() is not None
+
+    def captured(self) -> list[Any] | None:
+        """Return the captured values as they are now, None if one has another kind."""
+        found = []
+        for way, kind in zip(self.ways, self.capture_kinds, strict=True):
+            python = found_again(way)
+            if kinds_of([python], ["captured"])[0] != kind:
+                return None
+            found.extend(pieces(python, kind))
+        return found
+
+    def run(self, arguments: Items[Any]) -> Any:
+        """Call with arguments of these kinds."""
+        given = [piece for python, kind in zip(arguments, self.kinds, strict=True) for piece in pieces(python, kind)]
+        try:
+            return self.function(*given, *(self.captured() or ()))
+        except _Failed as failed:
+            error = self._error(failed, arguments)
+        raise error
+
+    def _error(self, failed: _Failed, arguments: Items[Any]) -> Exception:
+        site: Site = self.interpreted.trace.sites[failed.site]
+        if not failed.values and not self.diagnose:
+            try:
+                Compiled(self.owner, self.kinds, self.place, diagnose=True).run(arguments)
+            except HotloopError as error:
+                return error
+        return site.error(failed.values)
+
+
+def _plan_argument(physical: Any, linked: Any) -> tuple[Any, ...]:
+    if physical.rank < 0:
+        return ("number", physical.code, linked.scalar_of[physical.node.id])
+    lengths = tuple([linked.scalar_of[n.id] for n in physical.lengths])
+    return ("array", physical.code, linked.array_of[physical.node.id], physical.rank, lengths)
+
+
+def _fail(site: int, values: Items[Any]) -> None:
+    raise _Failed(site, values)
+
+
+class cu_function:  # noqa: N801 - what the decorator makes; users see the function's own name
+    """A data-parallel function: see `cu`."""
+
+    def __init__(self, function: Callable[..., Any], strict: bool, fast: bool, source: str | None) -> None:
+        functools.update_wrapper(self, function)
+        self.__wrapped_function__ = function
+        self.strict = strict
+        self.fast = fast
+        self._source = source
+        self._lock = threading.RLock()
+        self._compiled: dict[tuple[tuple[Leaf, ...], RunPlace], Compiled] = {}
+        self._direct: dict[RunPlace, Any] = {}
+        del self.__wrapped__
+
+    @functools.cached_property
+    def __cu__(self) -> Definition:
+        return definition(self.__wrapped_function__, self._source)
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Names of the parameters."""
+        return list(inspect.signature(self.__wrapped_function__).parameters)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<cu function {self.__wrapped_function__.__qualname__}>"
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        place = places.current()
+        direct = self._direct.get(place)
+        if direct is not None and not keywords:
+            try:
+                return direct(*arguments)
+            except _Failed:
+                pass
+        return self._call(arguments, keywords, place)
+
+    def _call(self, arguments: Items[Any], keywords: dict[str, Any], place: RunPlace) -> Any:
+        if "target_place" in keywords:
+            place = places.resolve(keywords.pop("target_place"))
+        if keywords or len(arguments) != len(self.names):
+            arguments = self._bound(arguments, keywords)
+        return self.call(arguments, place)
+
+    def _bound(self, arguments: Items[Any], keywords: dict[str, Any]) -> Items[Any]:
+        signature = inspect.signature(self.__wrapped_function__)
+        try:
+            bound = signature.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise TypeMismatch(f"{self.__wrapped_function__.__name__}(): {error}.") from None
+        bound.apply_defaults()
+        return list(bound.arguments.values())
+
+    def call(self, arguments: Items[Any], place: RunPlace) -> Any:
+        """Run on a place with positional arguments."""
+        place.require()
+        if place.interpreted:
+            from hotloop.parallel import here
+
+            return here.run(self.__wrapped_function__, arguments)
+        compiled = self.compiled(kinds_of(arguments, self.names), place)
+        if compiled.direct:
+            self._direct[place] = compiled.function
+        return compiled.run(arguments)
+
+    def compiled(self, kinds: tuple[Leaf, ...], place: RunPlace) -> Compiled:
+        """Return the function compiled for kinds of arguments on a place."""
+        found = self._compiled.get((kinds, place))
+        if found is None or not found.holds():
+            with self._lock:
+                found = self._compiled[kinds, place] = Compiled(self, kinds, place)
+        return found
+
+
+def cu(function: Callable[..., Any] | None = None, *, strict: bool = False, fast: bool = False, source: str | None = None) -> Any:
+    """Make a data-parallel function of a Python function.
+
+    The function is read as source, compiled for the types of its arguments at its first call with them, and run on the
+    current place (`places`). It may call the primitives of `hotloop.parallel`, and other `@cu` functions.
+    strict: refuse operations on numbers of different types. fast: bits may differ for speed. source: the function's text,
+    where Python keeps none.
+
+    Cost: about 10 ms for the first call, 1 us for later ones. Raises: SourceNotFound at the first call; then TypeMismatch
+    and SyntaxRefused for what cannot be compiled, ShapeError and BoundsError for what goes wrong in a call.
+    """
+    if function is None:
+        return functools.partial(cu, strict=strict, fast=fast, source=source)
+    if isinstance(function, cu_function):
+        return function
+    if not isinstance(function, FunctionType):
+        raise TypeMismatch(f"cu() takes a Python function, not {function!r}.")
+    return cu_function(function, strict, fast, source)
+
+
+__all__ = ["cu", "cu_function"]
+_ = (np, Scope, InternalError, leaves)

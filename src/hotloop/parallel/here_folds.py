@@ -1,0 +1,371 @@
+"""Reductions and scans in plain Python. The order in which floats are combined is part of the definition.
+
+A sequence is cut in chunks of CHUNK elements, whatever the number of threads. `reduce` combines each chunk, and
+then init and the chunks' results, left to right. By + * min max & | a chunk is combined in the order of all of
+hotloop's reductions (`ops.shape.fold_halves`), by any other operator left to right. Scans go left to right from
+what the chunks before give, combined in that order.
+"""
+
+from __future__ import annotations
+
+import builtins
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hotloop.dtypes import as_dtype
+from hotloop.errors import HotloopError, ShapeError, TypeMismatch
+from hotloop.ir.op import REGISTRY, Op
+from hotloop.ops.shape import CHUNK, FOLDS, identity
+from hotloop.parallel.cuarray import adopt, cuarray
+from hotloop.parallel.forms import Array, Form, Records, cut, form_length, picked
+from hotloop.parallel.here_scalars import Number, maximum, minimum, op_add, op_mul
+from hotloop.parallel.here_types import (
+    Type,
+    cast_form,
+    collected,
+    converted,
+    item,
+    items,
+    joint,
+    kept_of,
+    numbers,
+    plain,
+    quiet,
+    sequence,
+    type_of,
+    type_of_elements,
+)  # fmt: skip
+
+Operator = Callable[[Any, Any], Any]
+
+_FOLDS: dict[str, Op] = {name: op for op, name in FOLDS.items()}  # the row that combines two -> the row that combines all
+
+# ------------------------------------------------------------------------------- operators with an order of their own
+
+
+class Symbol:
+    """An operand that records what an operator does with it, to find out whether the operator is + or the like."""
+
+    __slots__ = ("name", "operands")
+
+    def __init__(self, name: str, *operands: Any) -> None:
+        self.name = name
+        self.operands = operands
+
+    def recorded(self, op: Op, operands: tuple[Any, ...]) -> Symbol:
+        """Return the symbol of a row's result."""
+        return Symbol(str(op), *operands)
+
+    def __bool__(self) -> bool:
+        raise TypeMismatch("a symbol has no truth.")
+
+    def __add__(self, other: Any) -> Symbol:
+        return Symbol("add", self, other)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return Symbol("mul", self, other)
+
+    def __and__(self, other: Any) -> Symbol:
+        return Symbol("and", self, other)
+
+    def __or__(self, other: Any) -> Symbol:
+        return Symbol("or", self, other)
+
+    def __lt__(self, other: Any) -> Symbol:
+        return Symbol("lt", self, other)
+
+    def __gt__(self, other: Any) -> Symbol:
+        return Symbol("gt", self, other)
+
+
+_KNOWN: dict[Any, str] = {
+    builtins.min: "minimum", builtins.max: "maximum", np.minimum: "minimum", np.maximum: "maximum", np.add: "add",
+    np.multiply: "mul", operator.add: "add", operator.mul: "mul", operator.lt: "lt", operator.gt: "gt",
+}  # fmt: skip
+
+
+def known_as(function: Callable[..., Any]) -> str | None:
+    """Return the name of the row that a function of two operands is: "add", "minimum", "lt", ...; None for any other."""
+    if function in _KNOWN:
+        return _KNOWN[function]
+    left, right = Symbol("left"), Symbol("right")
+    made = recorded(function, left, right)
+    return made.name if made is not None and set(map(id, made.operands)) == {id(left), id(right)} else None
+
+
+def recorded(function: Callable[..., Any], *symbols: Any) -> Symbol | None:
+    """Return what a function does with symbols, if it is one operation; None for anything else."""
+    try:
+        made = function(*symbols)
+    except (HotloopError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # whatever it does with numbers alone
+        return None
+    return made if isinstance(made, Symbol) else None
+
+
+# ------------------------------------------------------------------------------------------- combining chunks
+
+
+def chunks(form: Form, holds: Array | None = None) -> list[Form]:
+    """Return a sequence in the pieces that are combined first; holds: see `Filtered`. Empty pieces are left out."""
+    count = form_length(form)
+    if holds is None:
+        return [cut(form, start, builtins.min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    ends = np.cumsum([np.count_nonzero(holds[start : start + CHUNK]) for start in range(0, len(holds), CHUNK)]).tolist()
+    return [cut(form, start, end) for start, end in zip([0, *ends], ends, strict=False) if start < end]
+
+
+def _filled(row: str | None, form: Form, holds: Array | None) -> Form | None:
+    """Return a filtered sequence of numbers with what changes nothing in the places of those that were left out."""
+    if holds is None or row not in _FOLDS or not isinstance(form, np.ndarray) or not len(form):
+        return None
+    full = np.full(len(holds), identity(REGISTRY[row], as_dtype(form.dtype)), form.dtype)
+    full[holds] = form
+    return full
+
+
+def combined(function: Operator, chunk: Form, kind: Type) -> Any:
+    """Return all elements of a chunk combined; there is at least one."""
+    row = _FOLDS.get(known_as(function) or "")
+    if row is not None and row.lower is not None and isinstance(chunk, np.ndarray) and chunk.ndim == 1:
+        return row.lower(chunk, axes=(0,))[()]
+    accumulator = converted(item(chunk, 0), kind)
+    for value in items(cut(chunk, 1, form_length(chunk))):
+        accumulator = converted(function(accumulator, value), kind)
+    return accumulator
+
+
+def accumulated(function: Operator, form: Form, *inits: Any) -> Type:
+    """Return the type of what is combined: it holds elements, init, and what the function makes of such values."""
+    kind = type_of_elements(form)
+    for init in inits:
+        kind = joint(kind, type_of(init))
+    if not form_length(form):
+        return kind
+    for _ in range(8):  # types only grow
+        left = converted(item(form, 0), kind)
+        found = joint(kind, type_of(function(left, left)))
+        if found == kind:
+            break
+        kind = found
+    return kind
+
+
+@quiet
+def reduce_(function: Operator, x: Any, init: Any = None) -> Any:
+    """Return init and all elements combined by an associative and commutative function; init if there are none.
+
+    What is combined has one type, which holds init, the elements, and the function's results. Without an init there must
+    be elements. Raises: ShapeError.
+    """
+    return _reduced("reduce", combining(function, "reduce"), sequence(x, "reduce"), () if init is None else (init,), kept_of(x))
+
+
+def _reduced(name: str, function: Operator, form: Form, inits: tuple[Any, ...], holds: Array | None = None) -> Any:
+    if not inits and not form_length(form):
+        raise ShapeError(f"{name} of an empty sequence.")
+    kind, holds = accumulated(function, form, *inits), holds if inits else None
+    form, row = cast_form(form, kind), known_as(function)
+    full = _filled(row, form, holds)
+    totals = [combined(function, piece, kind) for piece in (chunks(form, holds) if full is None else chunks(full))]
+    starts = [converted(init, kind) for init in inits]
+    if row in _FOLDS and type_of_elements(form) is not None and totals:  # what begins comes last: init + total
+        return _in_order(function, [*starts, _in_order(function, totals, kind)], kind)
+    return _in_order(function, [*starts, *totals], kind)
+
+
+def _in_order(function: Operator, values: list[Any], kind: Type) -> Any:
+    accumulator, *rest = values
+    for value in rest:
+        accumulator = converted(function(accumulator, value), kind)
+    return accumulator
+
+
+def combining(function: Any, name: str) -> Operator:
+    """Return a function of two operands; Python's min and max are hotloop's, where NaN wins."""
+    made: Operator = {builtins.min: minimum, builtins.max: maximum}.get(function) or plain(function, name)
+    return made
+
+
+# ----------------------------------------------------------------------------------------------------- scans
+
+
+def _scanned(name: str, function: Any, x: Any, inits: tuple[Any, ...], exclusive: bool, backwards: bool) -> cuarray:
+    function = combining(function, name)
+    form = _turned(sequence(x, name), backwards)
+    kind = accumulated(function, form, *inits)
+    form = cast_form(form, kind)
+    found: list[Any] = []
+    before = [converted(init, kind) for init in inits]  # what the chunks before give: one value, or none yet
+    for chunk in chunks(form):
+        found.extend(_running(function, chunk, before, kind, exclusive))
+        total = combined(function, chunk, kind)
+        before = [converted(function(before[0], total), kind)] if before else [total]
+    made = collected(found, form)
+    return adopt(_turned(made.form, backwards))
+
+
+def _running(function: Operator, chunk: Form, before: list[Any], kind: Type, exclusive: bool) -> list[Any]:
+    found = []
+    for value in items(chunk):
+        if exclusive:
+            found.append(before[0])
+        before = [converted(function(before[0], value), kind) if before else value]
+        if not exclusive:
+            found.append(before[0])
+    return found
+
+
+def _turned(form: Form, backwards: bool) -> Form:
+    return picked(form, np.arange(form_length(form))[::-1]) if backwards else form
+
+
+@quiet
+def scan(function: Operator, x: Any) -> cuarray:
+    """Return for each place all elements up to it, with it, combined by an associative function."""
+    return _scanned("scan", function, x, (), exclusive=False, backwards=False)
+
+
+@quiet
+def rscan(function: Operator, x: Any) -> cuarray:
+    """Return for each place all elements from the end to it combined: function(what is combined so far, element)."""
+    return _scanned("rscan", function, x, (), exclusive=False, backwards=True)
+
+
+@quiet
+def exclusive_scan(function: Operator, prefix: Any, x: Any) -> cuarray:
+    """Return for each place prefix and all elements before it combined; the first is prefix."""
+    return _scanned("exclusive_scan", function, x, (prefix,), exclusive=True, backwards=False)
+
+
+@quiet
+def exclusive_rscan(function: Operator, suffix: Any, x: Any) -> cuarray:
+    """Return for each place suffix and all elements after it, from the end, combined; the last is suffix."""
+    return _scanned("exclusive_rscan", function, x, (suffix,), exclusive=True, backwards=True)
+
+
+# ------------------------------------------------------------------------------------------------ well-known ones
+
+
+@quiet
+def sum_(x: Any, start: Any = 0) -> Number:
+    """Return reduce(op_add, x, 0): of the elements' type, of bools how many hold (int64)."""
+    array = numbers(x, "sum")
+    array = array.astype(np.int64) if array.dtype == bool else array
+    return _reduced("sum", op_add, array, (start,), kept_of(x))
+
+
+@quiet
+def prod(x: Any) -> Number:
+    """Return reduce(op_mul, x, 1)."""
+    return _reduced("prod", op_mul, numbers(x, "prod"), (1,), kept_of(x))
+
+
+def _extremum(name: str, function: Operator, before: Callable[[Any, Any], bool], given: tuple[Any, ...]) -> Any:
+    if len(given) == 1 and not isinstance(given[0], tuple):
+        form = sequence(given[0], name)
+        if isinstance(form, Records):
+            function = _first_tuple(before)
+        elif not isinstance(form, np.ndarray) or form.ndim > 1:
+            raise TypeMismatch(f"{name}: a sequence of numbers or tuples is needed.")
+        return _reduced(name, function, form, ())
+    found, *others = given[0] if len(given) == 1 else given
+    for number in others:
+        found = function(found, number)
+    return found
+
+
+def _first_tuple(before: Callable[[Any, Any], bool]) -> Operator:
+    """Return the choice of the tuple that comes first, by the first parts that differ; the earlier one of equal ones."""
+
+    def first(a: Any, b: Any) -> Any:
+        return b if _comes_first(before, leaves(b), leaves(a)) else a
+
+    return first
+
+
+def _comes_first(before: Callable[[Any, Any], bool], a: list[Any], b: list[Any]) -> bool:
+    for x, y in zip(a, b, strict=True):
+        if before(x, y):
+            return True
+        if x != y:
+            return False
+    return False
+
+
+def leaves(value: Any) -> list[Any]:
+    """Return the numbers of nested tuples, left to right."""
+    return [leaf for part in value for leaf in leaves(part)] if isinstance(value, tuple) else [value]
+
+
+@quiet
+def min_(*x: Any) -> Any:
+    """Return the smallest element of a sequence, or of several numbers; NaN wins. Tuples compare by the first parts that differ.
+
+    Raises: ShapeError if the sequence is empty.
+    """
+    return _extremum("min", minimum, operator.lt, x)
+
+
+@quiet
+def max_(*x: Any) -> Any:
+    """Return the largest element of a sequence, or of several numbers; NaN wins. Tuples compare by the first parts that differ.
+
+    Raises: ShapeError if the sequence is empty.
+    """
+    return _extremum("max", maximum, operator.gt, x)
+
+
+def any_(x: Any) -> np.bool_:
+    """Tell whether any element is not zero; false if there are none."""
+    return np.bool_(numbers(x, "any").astype(bool).any())
+
+
+def all_(x: Any) -> np.bool_:
+    """Tell whether no element is zero; true if there are none."""
+    return np.bool_(numbers(x, "all").astype(bool).all())
+
+
+@quiet
+def count(pred: Callable[[Any], Any], x: Any) -> int:
+    """Return for how many elements a predicate holds, a Python int: its type yields to that of other numbers."""
+    pred = plain(pred, "count")
+    return builtins.sum(1 for value in items(sequence(x, "count")) if pred(value))
+
+
+def _extreme_place(name: str, x: Any, of: Callable[[Array], Any]) -> np.int64:
+    array = numbers(x, name)
+    if not len(array):
+        raise ShapeError(f"{name} of an empty sequence.")
+    return np.int64(of(array))
+
+
+def argmin(x: Any) -> np.int64:
+    """Return the place of the smallest element, the first of equal ones; NaN wins. Raises: ShapeError if empty."""
+    return _extreme_place("argmin", x, np.argmin)
+
+
+def argmax(x: Any) -> np.int64:
+    """Return the place of the largest element, the first of equal ones; NaN wins. Raises: ShapeError if empty."""
+    return _extreme_place("argmax", x, np.argmax)
+
+
+# ------------------------------------------------------------------------------------ combining at run-time places
+
+
+def scatter_into(function: Any, values: Form, places: Array, target: Form) -> cuarray:
+    """Return target with each value combined with what is at its place, in order. Types are target's."""
+    function = combining(function, "scatter")
+    kind = type_of_elements(target)
+    result = list(items(target))
+    for place, value in zip(places.tolist(), items(cast_form(values, kind)), strict=True):
+        result[place] = converted(function(result[place], value), kind)
+    return collected(result, target)
+
+
+FOLDING: dict[str, Callable[..., Any]] = {
+    "reduce": reduce_, "scan": scan, "rscan": rscan, "exclusive_scan": exclusive_scan, "exclusive_rscan": exclusive_rscan,
+    "sum": sum_, "prod": prod, "min": min_, "max": max_, "any": any_, "all": all_, "count": count, "argmin": argmin, "argmax": argmax,
+}  # fmt: skip

@@ -1,0 +1,590 @@
+"""`Interpreter`: a `@cu` function, read as source, on abstract values: its expressions and calls."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence as Items
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import numpy as np
+
+from hotloop.dtypes import DType, bool_, int64
+from hotloop.errors import BoundsError, HotloopError, InternalError, ShapeError, SyntaxRefused, TypeMismatch
+from hotloop.ir.graph import Node, apply, constant
+from hotloop.ir.op import REGISTRY
+from hotloop.parallel import arithmetic
+from hotloop.parallel.arithmetic import ARITHMETIC, COMPARISONS, SIGNS, Mixed, NeedsLoop, binary, joined, truth, unary
+from hotloop.parallel.blame import Origin, called_from, refuse
+from hotloop.parallel.scope import MISSING, RESULT, RETURNED, Scope, python_value
+from hotloop.parallel.trace import ONE, ZERO, Site, Trace
+from hotloop.parallel.values import Builtin, Closure, Number, Sequence, Value, as_type, describe, leaves, mapped, rebuilt, strong, weak
+
+if TYPE_CHECKING:
+    from hotloop.parallel.captures import Captures
+    from hotloop.parallel.source import Definition
+
+lt, ge, or_, add, sub = (REGISTRY[name] for name in ("lt", "ge", "or", "add", "sub"))
+select, and_ = REGISTRY["select"], REGISTRY["and"]
+DEEPEST = 64  # calls within calls
+
+
+class Place:
+    """Where in the source something is computed: what messages point at."""
+
+    __slots__ = ("definition", "node")
+
+    def __init__(self, node: ast.AST, definition: Definition) -> None:
+        self.node = node
+        self.definition = definition
+
+    @property
+    def origin(self) -> Origin:
+        """What messages print."""
+        return Origin.of(self.node, self.definition)
+
+    def error(self, kind: type[HotloopError], message: str) -> HotloopError:
+        """Return an exception that points here."""
+        error = refuse(kind, self.origin, message)
+        error.origin = self.origin  # type: ignore[attr-defined]  # it points at the source already
+        return error
+
+    def refuse(self, kind: type[HotloopError], message: str) -> NoReturn:
+        """Raise an exception that points here."""
+        raise self.error(kind, message) from None
+
+
+class Interpreter:
+    """Evaluates expressions, and calls functions. `statements.py` adds what statements do."""
+
+    def __init__(self, trace: Trace, captures: Captures, strict: bool = False) -> None:
+        self.trace = trace
+        self.captures = captures
+        self.strict = strict
+        self.stack: list[tuple[Any, Any]] = []  # definitions of the functions that are being called
+
+    # -- expressions -------------------------------------------------------------------------------
+
+    def evaluate(self, node: ast.expr, scope: Scope) -> Value:
+        """Return the value of an expression."""
+        method = getattr(self, f"_{type(node).__name__}", None)
+        if method is None:
+            self._refuse_syntax(node, scope)
+        try:
+            return method(node, scope)
+        except HotloopError as error:
+            if hasattr(error, "origin") or isinstance(error, InternalError):
+                raise
+            raise _pointing(error, Place(node, scope.definition)) from None
+
+    def _refuse_syntax(self, node: ast.AST, scope: Scope) -> NoReturn:
+        name = type(node).__name__
+        hint = REFUSED.get(name, "It is no part of the language of @cu functions.")
+        Place(node, scope.definition).refuse(SyntaxRefused, f"{_CALLED.get(name, name)} cannot be compiled. {hint}")
+
+    def _Constant(self, node: ast.Constant, scope: Scope) -> Value:
+        if isinstance(node.value, (bool, int, float)):
+            return weak(node.value)
+        return Place(node, scope.definition).refuse(TypeMismatch, f"{node.value!r} is no number; @cu functions compute with numbers.")
+
+    def _Name(self, node: ast.Name, scope: Scope) -> Value:
+        found = scope.find(node.id)
+        if found is None:
+            Place(node, scope.definition).refuse(TypeMismatch, f"{node.id} is not defined on every path to here.")
+        return self.free(node.id, scope, node) if found is MISSING else found
+
+    def free(self, name: str, scope: Scope, node: ast.AST) -> Value:
+        """Return what a name means that is no variable: of the closure, the module, or a primitive."""
+        python, way = python_value(scope.outer, name)
+        place = Place(node, scope.definition)
+        if python is MISSING:
+            known = self.captures.primitive(name)
+            if known is None:
+                place.refuse(TypeMismatch, f"{name} is not defined. It is no variable, no global name and no primitive.")
+            return known
+        return self.captures.value(python, way, name, place)
+
+    def _Tuple(self, node: ast.Tuple, scope: Scope) -> Value:
+        return tuple([self.evaluate(item, scope) for item in node.elts])
+
+    def _UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> Value:
+        name = {ast.USub: "neg", ast.UAdd: "pos", ast.Not: "not", ast.Invert: "invert"}[type(node.op)]
+        operand = self.number(self.evaluate(node.operand, scope), node.operand, scope)
+        return unary(name, operand)
+
+    def _BinOp(self, node: ast.BinOp, scope: Scope) -> Value:
+        name = ARITHMETIC.get(type(node.op))
+        if name is None:
+            return Place(node, scope.definition).refuse(SyntaxRefused, "@ cannot be compiled. Write the sum: sum(map(op_mul, x, y)).")
+        x, y = self.evaluate(node.left, scope), self.evaluate(node.right, scope)
+        return self.operate(name, x, y, node, scope, (node.left, node.right))
+
+    def operate(self, name: str, x: Value, y: Value, node: ast.AST, scope: Scope, sides: Items[ast.AST]) -> Value:
+        """Return the result of a binary operator or comparison."""
+        if not (isinstance(x, Number) and isinstance(y, Number)):
+            self._refuse_operands(name, x, y, node, scope)
+        try:
+            return binary(name, x, y, self.strict)
+        except Mixed:
+            Place(node, scope.definition).refuse(
+                TypeMismatch, f"{SIGNS[name]} of {x!r} and {y!r}: with strict=True types do not mix. Convert one: {y!r}(x)."
+            )
+        except NeedsLoop:
+            return self._integer_power(x, y)
+        except HotloopError as error:
+            names = " and ".join(f"{_text(side)} is {value!r}" for side, value in zip(sides, (x, y), strict=True))
+            raise _pointing(error, Place(node, scope.definition), names) from None
+
+    def _refuse_operands(self, name: str, x: Value, y: Value, node: ast.AST, scope: Scope) -> NoReturn:
+        hint = ""
+        if isinstance(x, Sequence) or isinstance(y, Sequence):
+            hint = f" Operators take numbers: [a {SIGNS[name]} b for a, b in zip(x, y)]."
+        Place(node, scope.definition).refuse(TypeMismatch, f"{SIGNS[name]} of {describe(x)} and {describe(y)}.{hint}")
+
+    def _integer_power(self, x: Number, y: Number) -> Number:
+        """Square and multiply while bits of the exponent are left."""
+        dtype = arithmetic.joint_type([x, y])
+        one, zero = constant(1, dtype, structural=False), constant(0, dtype, structural=False)
+        mul, rshift = REGISTRY["mul"], REGISTRY["rshift"]
+
+        def step(carried: Items[Node]) -> list[Node]:
+            result, base, left = carried
+            odd = apply(REGISTRY["ne"], apply(and_, left, one), zero)
+            return [apply(select, odd, apply(mul, result, base), result), apply(mul, base, base), apply(rshift, left, one)]
+
+        inits = [one, as_type(x, dtype), as_type(y, dtype)]
+        found = self.trace.loop(inits, lambda carried: apply(REGISTRY["gt"], carried[2], zero), step)
+        return Number(found[0], x.weak and y.weak)
+
+    def _Compare(self, node: ast.Compare, scope: Scope) -> Value:
+        left = self.evaluate(node.left, scope)
+        return self._compared(left, node.left, list(zip(node.ops, node.comparators, strict=True)), node, scope)
+
+    def _compared(self, left: Value, source: ast.expr, rest: list[tuple[ast.cmpop, ast.expr]], node: ast.AST, scope: Scope) -> Value:
+        (op, comparator), *others = rest
+        if type(op) not in COMPARISONS:
+            Place(node, scope.definition).refuse(SyntaxRefused, "`in` and `is` cannot be compiled. Use any([y == a for a in x]), or ==.")
+        right = self.evaluate(comparator, scope)
+        first = self.operate(COMPARISONS[type(op)], left, right, node, scope, (source, comparator))
+        if not others:
+            return first
+        return self.trace.choose(
+            truth(first), lambda: self._compared(right, comparator, others, node, scope), lambda: Number(_bool(False)), self.merge
+        )
+
+    def _BoolOp(self, node: ast.BoolOp, scope: Scope) -> Value:
+        return self._joined(isinstance(node.op, ast.And), node.values, scope)
+
+    def _joined(self, conjunction: bool, operands: list[ast.expr], scope: Scope) -> Value:
+        first = self.number(self.evaluate(operands[0], scope), operands[0], scope)
+        if len(operands) == 1:
+            return first
+
+        def others() -> Value:
+            return self._joined(conjunction, operands[1:], scope)
+
+        sides = (others, lambda: first) if conjunction else (lambda: first, others)
+        return self.trace.choose(truth(first), *sides, self.merge)
+
+    def _IfExp(self, node: ast.IfExp, scope: Scope) -> Value:
+        condition = self.condition(node.test, scope)
+
+        def merge(a: Value, b: Value) -> tuple[Value, Value, Value]:
+            return self._merge(a, b, Place(node, scope.definition))
+
+        return self.trace.choose(
+            condition, lambda: self.evaluate(node.body, scope), lambda: self.evaluate(node.orelse, scope), merge
+        )  # fmt: skip
+
+    def condition(self, node: ast.expr, scope: Scope) -> Node:
+        """Return the truth of an expression."""
+        return truth(self.number(self.evaluate(node, scope), node, scope))
+
+    def number(self, value: Value, node: ast.AST, scope: Scope) -> Number:
+        """Return a value that must be a number."""
+        if not isinstance(value, Number):
+            hint = ""
+            if isinstance(value, Sequence):
+                hint = " Ask for what you mean: len(x) > 0, any(x), all(x)."
+            Place(node, scope.definition).refuse(TypeMismatch, f"a number is needed here, not {describe(value)}.{hint}")
+        return value
+
+    # -- merging -----------------------------------------------------------------------------------
+
+    def merge(self, a: Value, b: Value) -> tuple[Value, Value, Value]:
+        """Return the joint structure and types of two values, for choices that cannot fail."""
+        return self._merge(a, b, None)
+
+    def _merge(self, a: Value, b: Value, place: Place | None) -> tuple[Value, Value, Value]:
+        if a is None or b is None:
+            known = a if b is None else b
+            hole = mapped(lambda _: None, known)
+            return known, (hole if a is None else a), (hole if b is None else b)
+        if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+            triples = [self._merge(x, y, place) for x, y in zip(a, b, strict=True)]
+            return tuple(t[0] for t in triples), tuple(t[1] for t in triples), tuple(t[2] for t in triples)
+        if isinstance(a, Number) and isinstance(b, Number):
+            if self.strict and place is not None and not (a.weak or b.weak) and a.dtype is not b.dtype:
+                place.refuse(TypeMismatch, f"this is {a!r} or {b!r}: with strict=True both sides have one type.")
+            return joined(a, b), a, b
+        if isinstance(a, Sequence) and isinstance(b, Sequence):
+            return a, a, b
+        if a is b or (isinstance(a, Closure) and isinstance(b, Closure) and a.node is b.node and a.variables is b.variables):
+            return a, a, b
+        message = f"this is {describe(a)} or {describe(b)}, and must be one or the other."
+        if place is None:
+            raise TypeMismatch(message)
+        place.refuse(TypeMismatch, message)
+
+    # -- sequences ---------------------------------------------------------------------------------
+
+    def _Subscript(self, node: ast.Subscript, scope: Scope) -> Value:
+        value = self.evaluate(node.value, scope)
+        place = Place(node, scope.definition)
+        if isinstance(value, tuple):
+            return self._item(value, node.slice, scope, place)
+        if not isinstance(value, Sequence):
+            place.refuse(TypeMismatch, f"{describe(value)} has no elements.")
+        if isinstance(node.slice, ast.Slice):
+            return self._slice(value, node.slice, scope, place)
+        for index in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
+            if not isinstance(value, Sequence):
+                place.refuse(TypeMismatch, f"{describe(value)} has no elements: there are more indices than dimensions.")
+            found = self.evaluate(index, scope)
+            items = found if isinstance(found, tuple) else (found,)
+            for item in items:
+                value = self.at(value, self.number(item, index, scope), place)
+        return value
+
+    def _item(self, value: tuple[Value, ...], index: ast.expr, scope: Scope, place: Place) -> Value:
+        if isinstance(index, ast.Slice):
+            bounds = [None if part is None else self.evaluate(part, scope) for part in (index.lower, index.upper, index.step)]
+            if all(part is None or part.node.is_const for part in bounds):
+                return value[slice(*[None if part is None else int(part.node.attr.value) for part in bounds])]
+            place.refuse(TypeMismatch, "a tuple is indexed by constants, since its elements have types of their own.")
+        found = self.number(self.evaluate(index, scope), index, scope)
+        if not found.node.is_const or found.dtype.is_float:
+            place.refuse(TypeMismatch, "a tuple is indexed by constants, since its elements have types of their own.")
+        number = int(found.node.attr.value)
+        if not -len(value) <= number < len(value):
+            place.refuse(BoundsError, f"a tuple of {len(value)} elements has none at {number}.")
+        return value[number]
+
+    def at(self, sequence: Sequence, index: Number, place: Place) -> Value:
+        """Return the element at an index of the user's, which may be negative or wrong."""
+        if index.dtype.is_float:
+            place.refuse(TypeMismatch, f"an index is an integer, not {index!r}. Convert first: int64(i).")
+        sequence = self.whole(sequence)
+        return self.trace.element(sequence, self.checked(as_type(index, int64), sequence.length, place))
+
+    def checked(self, index: Node, length: Node, place: Place) -> Node:
+        """Return a place that is in range, for an index that may be negative or wrong: then there is a fault."""
+        limit = self.trace.below.get(index.id)
+        if limit is length:
+            return index
+        wrapped = apply(add, index, length)
+        if limit is None:
+            wrapped = apply(select, apply(lt, index, ZERO), wrapped, index)
+        else:
+            wrapped = index
+        wrong = apply(or_, apply(lt, wrapped, ZERO), apply(ge, wrapped, length))
+
+        def error(values: Items[Any]) -> Exception:
+            known = f"{values[0]} is out of range for {values[1]} elements" if len(values) == 2 else "out of range"
+            return place.error(BoundsError, f"index {known}.")
+
+        self.trace.fault(wrong, Site(error), (index, length))
+        return apply(select, wrong, ZERO, wrapped)
+
+    def whole(self, sequence: Sequence) -> Sequence:
+        """Return a sequence whose every place counts: what `filter` left is put in memory."""
+        if sequence.keep is None:
+            return sequence
+        return self.compacted(sequence)
+
+    def compacted(self, sequence: Sequence) -> Sequence:
+        """Return what `filter` left as a sequence in memory."""
+        raise NotImplementedError
+
+    def forced(self, sequence: Sequence, place: Place | None = None) -> Sequence:
+        """Return a sequence in memory, nested ones too."""
+        raise NotImplementedError
+
+    def _slice(self, sequence: Sequence, node: ast.Slice, scope: Scope, place: Place) -> Sequence:
+        sequence = self.whole(sequence)
+        length = sequence.length
+        step = 1
+        if node.step is not None:
+            found = self.number(self.evaluate(node.step, scope), node.step, scope)
+            if not found.node.is_const or found.dtype.is_float or found.node.attr.value == 0:
+                place.refuse(TypeMismatch, "the step of a slice is an int constant other than 0.")
+            step = int(found.node.attr.value)
+        low, high = (self._bound(part, length, scope, step, first) for part, first in ((node.lower, True), (node.upper, False)))
+        span = apply(sub, high, low) if step > 0 else apply(sub, low, high)
+        count = apply(REGISTRY["floordiv"], apply(add, span, constant(abs(step) - 1, int64)), constant(abs(step), int64))
+        count = apply(REGISTRY["maximum"], count, ZERO)
+
+        def element(i: Node) -> Value:
+            return self.trace.element(sequence, apply(add, low, apply(REGISTRY["mul"], i, constant(step, int64))))
+
+        return Sequence(count, element, self.trace.depth)
+
+    def _bound(self, node: ast.expr | None, length: Node, scope: Scope, step: int, first: bool) -> Node:
+        """Return where a slice starts or ends, clamped as Python does."""
+        least, most = (ZERO, length) if step > 0 else (constant(-1, int64), apply(sub, length, ONE))
+        if node is None:
+            return least if first == (step > 0) else most
+        index = as_type(self.number(self.evaluate(node, scope), node, scope), int64)
+        wrapped = apply(select, apply(lt, index, ZERO), apply(add, index, length), index)
+        return apply(REGISTRY["minimum"], apply(REGISTRY["maximum"], wrapped, least), most)
+
+    # -- comprehensions ----------------------------------------------------------------------------
+
+    def _ListComp(self, node: ast.ListComp | ast.GeneratorExp, scope: Scope) -> Value:
+        first, *others = node.generators
+        if others:
+            return self._product(node, scope)
+        source = self.sequence(self.evaluate(first.iter, scope), first.iter, scope)
+        around = scope.copy()
+
+        def bound(place: Node) -> Scope:
+            inner = Scope(scope.definition, around, scope.outer)
+            self.bind(first.target, self.trace.element(source, place), inner)
+            return inner
+
+        def keep(place: Node) -> Node:
+            inner = bound(place)
+            holds = _bool(True) if source.keep is None else source.keep(place)
+            for test in first.ifs:
+                with self.trace.guarded(holds):
+                    holds = apply(and_, holds, self.condition(test, inner))
+            return holds
+
+        made = Sequence(source.length, lambda place: self.evaluate(node.elt, bound(place)), self.trace.depth, shape=source.shape)
+        made.keep = keep if first.ifs or source.keep is not None else None
+        if first.ifs:
+            made.shape = None
+        return made
+
+    _GeneratorExp = _ListComp
+
+    def _product(self, node: ast.ListComp | ast.GeneratorExp, scope: Scope) -> Sequence:
+        """Several generators: places of a sequence as long as the product of theirs."""
+        sources = []
+        for generator in node.generators:
+            if generator.ifs:
+                Place(generator.ifs[0], scope.definition).refuse(
+                    SyntaxRefused, "`if` beside several `for` cannot be compiled. Filter the sequence before, or after."
+                )
+            try:
+                sources.append(self.whole(self.sequence(self.evaluate(generator.iter, scope), generator.iter, scope)))
+            except HotloopError as error:
+                error.add_note("The sequences of several `for` in one comprehension must not depend on one another.")
+                raise
+        lengths = [source.length for source in sources]
+        total = lengths[0]
+        for length in lengths[1:]:
+            total = apply(REGISTRY["mul"], total, length)
+        around = scope.copy()
+
+        def element(place: Node) -> Value:
+            inner = Scope(scope.definition, around, scope.outer)
+            left, places = place, []
+            for length in reversed(lengths[1:]):
+                places.append(apply(REGISTRY["mod"], left, length))
+                left = apply(REGISTRY["floordiv"], left, length)
+            for generator, source, i in zip(node.generators, sources, [left, *reversed(places)], strict=True):
+                self.bind(generator.target, self.trace.element(source, i), inner)
+            return self.evaluate(node.elt, inner)
+
+        return Sequence(total, element, self.trace.depth)
+
+    def sequence(self, value: Value, node: ast.AST, scope: Scope) -> Sequence:
+        """Return a value that must be a sequence; a tuple of sequences is not one."""
+        if isinstance(value, Sequence):
+            return value
+        hint = " Combine sequences with zip(x, y)." if isinstance(value, tuple) else ""
+        return Place(node, scope.definition).refuse(TypeMismatch, f"a sequence is needed here, not {describe(value)}.{hint}")
+
+    def bind(self, target: ast.expr, value: Value, scope: Scope) -> None:
+        """Assign a value to a name, or its parts to a tuple of targets."""
+        if isinstance(target, ast.Name):
+            scope.values[target.id] = value
+            return
+        if not isinstance(target, (ast.Tuple, ast.List)):
+            self._refuse_target(target, scope)
+        items = self._parts(value, len(target.elts), target, scope)
+        for part, item in zip(target.elts, items, strict=True):
+            self.bind(part, item, scope)
+
+    def _parts(self, value: Value, count: int, target: ast.expr, scope: Scope) -> Items[Value]:
+        if not isinstance(value, tuple):
+            Place(target, scope.definition).refuse(TypeMismatch, f"{describe(value)} cannot be unpacked into {count} names.")
+        if len(value) != count:
+            Place(target, scope.definition).refuse(ShapeError, f"a tuple of {len(value)} cannot be unpacked into {count} names.")
+        return cast("Items[Value]", value)
+
+    def _refuse_target(self, target: ast.expr, scope: Scope) -> NoReturn:
+        place = Place(target, scope.definition)
+        if isinstance(target, ast.Subscript):
+            place.refuse(
+                SyntaxRefused, "an element cannot be assigned: sequences do not change. Use scatter(values, places, x), or "
+                "update(x, [(place, value)]), or make all elements anew: [... for i in indices(x)]."
+            )  # fmt: skip
+        place.refuse(SyntaxRefused, "this cannot be assigned; names and tuples of names can.")
+
+    # -- calls -------------------------------------------------------------------------------------
+
+    def _Lambda(self, node: ast.Lambda, scope: Scope) -> Closure:
+        return Closure(node, scope.definition, scope.copy(), "lambda")
+
+    def _Attribute(self, node: ast.Attribute, scope: Scope) -> Value:
+        place = Place(node, scope.definition)
+        if isinstance(node.value, (ast.Name, ast.Attribute)):
+            module = self._module(node.value, scope)
+            if module is not None:
+                found = getattr(module, node.attr, MISSING)
+                if found is MISSING:
+                    place.refuse(TypeMismatch, f"module {module.__name__} has no attribute {node.attr}.")
+                return self.captures.value(found, ("global", vars(module), node.attr), f"{module.__name__}.{node.attr}", place)
+        value = self.evaluate(node.value, scope)
+        if isinstance(value, Sequence):
+            shape = value.shape or (value.length,)
+            known = {"size": lambda: Number(value.length, True), "shape": lambda: tuple(Number(n, True) for n in shape),
+                     "ndim": lambda: weak(len(shape))}  # fmt: skip
+            if node.attr in known:
+                return known[node.attr]()
+        return place.refuse(TypeMismatch, f"{describe(value)} has no attribute {node.attr} here. Use a primitive: {node.attr}(x).")
+
+    def _module(self, node: ast.expr, scope: Scope) -> ModuleType | None:
+        """Return the module that an expression names, if it names one."""
+        if isinstance(node, ast.Name):
+            if scope.find(node.id) is not MISSING:
+                return None
+            found, _ = python_value(scope.outer, node.id)
+        elif isinstance(node, ast.Attribute):
+            found = getattr(self._module(node.value, scope), node.attr, None)
+        else:
+            return None
+        return found if isinstance(found, ModuleType) else None
+
+    def _Call(self, node: ast.Call, scope: Scope) -> Value:
+        place = Place(node, scope.definition)
+        function = self.evaluate(node.func, scope)
+        arguments: list[Value] = []
+        for argument in node.args:
+            if isinstance(argument, ast.Starred):
+                unpacked = self.evaluate(argument.value, scope)
+                if not isinstance(unpacked, tuple):
+                    place.refuse(SyntaxRefused, "only tuples can be unpacked into arguments.")
+                arguments.extend(unpacked)
+            else:
+                arguments.append(self.evaluate(argument, scope))
+        if any(keyword.arg is None for keyword in node.keywords):
+            place.refuse(SyntaxRefused, "**keywords cannot be compiled.")
+        keywords = {str(keyword.arg): self.evaluate(keyword.value, scope) for keyword in node.keywords}
+        return self.call(function, arguments, place, keywords)
+
+    def call(self, function: Value, arguments: Items[Value], place: Place, keywords: dict[str, Value] | None = None) -> Value:
+        """Return the result of calling a value."""
+        if isinstance(function, Builtin):
+            return self._call_builtin(function, arguments, place, keywords or {})
+        if not isinstance(function, Closure):
+            place.refuse(TypeMismatch, f"{describe(function)} cannot be called.")
+        if len(self.stack) >= DEEPEST:
+            place.refuse(SyntaxRefused, f"calls are nested more than {DEEPEST} deep.")
+        recursive = [name for node, name in self.stack if node is function.node]
+        if recursive:
+            place.refuse(
+                SyntaxRefused, f"{function.name} calls itself, and something is still to be done after the call. Only tail calls can be "
+                "compiled (`return f(...)`, where nothing follows), since there is no stack of unknown depth: carry what is "
+                "computed so far in an argument, or write a loop."
+            )  # fmt: skip
+        scope = self._scope(function, arguments, keywords or {}, place)
+        self.stack.append((function.node, function.name))
+        try:
+            if isinstance(function.node, ast.Lambda):
+                return self.evaluate(function.node.body, scope)
+            return self.run(function, scope)
+        except HotloopError as error:
+            if place.definition is not function.module or function.module.node is not place.definition.node:
+                error.add_note(called_from(function.name, place.origin))
+            raise
+        finally:
+            self.stack.pop()
+
+    def _call_builtin(self, function: Builtin, arguments: Items[Value], place: Place, keywords: dict[str, Value]) -> Value:
+        try:
+            return function.rule(self, place, *arguments, **keywords)
+        except TypeError as error:
+            if isinstance(error, HotloopError) or "argument" not in str(error) or error.__traceback__.tb_next is not None:  # type: ignore[union-attr]
+                raise
+            told = str(error).partition("() ")[2] or str(error)
+            place.refuse(TypeMismatch, f"{function.name}() {told}.")
+
+    def _scope(self, function: Closure, arguments: Items[Value], keywords: dict[str, Value], place: Place) -> Scope:
+        """Return the variables of a call: parameters bound to arguments."""
+        node: ast.FunctionDef | ast.Lambda = function.node
+        spec = node.args
+        if spec.vararg or spec.kwarg:
+            Place(node, function.module).refuse(SyntaxRefused, "*args and **keywords cannot be compiled. Name the parameters.")
+        names = [argument.arg for argument in (*spec.posonlyargs, *spec.args)]
+        parent = function.variables
+        scope = Scope(function.module, parent if isinstance(parent, Scope) else None, _outer(parent))
+        if len(arguments) > len(names):
+            place.refuse(TypeMismatch, f"{function.name}() takes {len(names)} arguments, not {len(arguments)}.")
+        scope.values.update(zip(names, arguments, strict=False))
+        only = [argument.arg for argument in spec.kwonlyargs]
+        for name, value in keywords.items():
+            if name in scope.values or name not in (*names, *only):
+                place.refuse(TypeMismatch, f"{function.name}() has no parameter {name} left.")
+            scope.values[name] = value
+        defaults = [*zip(reversed(names), reversed(spec.defaults), strict=False), *zip(only, spec.kw_defaults, strict=True)]
+        for name, default in defaults:
+            if name not in scope.values and default is not None:
+                scope.values[name] = self.evaluate(default, Scope(function.module, scope.parent, scope.outer))
+        missing = [name for name in (*names, *only) if name not in scope.values]
+        if missing:
+            place.refuse(TypeMismatch, f"{function.name}() needs an argument for {', '.join(missing)}.")
+        return scope
+
+    def run(self, function: Closure, scope: Scope) -> Value:
+        """Return what the statements of a function return."""
+        raise NotImplementedError
+
+    def apply(self, function: Value, place: Place, *arguments: Value) -> Value:
+        """Return the result of a function that was given to a primitive."""
+        return self.call(function, arguments, place)
+
+
+def _outer(parent: Any) -> FunctionType | None:
+    return parent.outer if isinstance(parent, Scope) else parent
+
+
+def _bool(value: bool) -> Node:
+    return constant(value, bool_, structural=False)
+
+
+def _text(node: ast.AST) -> str:
+    return ast.unparse(node) if isinstance(node, ast.expr) else "this"
+
+
+def _pointing(error: HotloopError, place: Place, more: str = "") -> HotloopError:
+    """Return an error of rows as one that points at the user's source."""
+    text = str(error)
+    head, separator, tail = text.partition(": ")
+    told = tail if separator and ":" in head else text
+    return place.error(type(error), f"{told} Here {more}." if more else told)
+
+
+_CALLED = {
+    "List": "a list", "Dict": "a dict", "Set": "a set", "DictComp": "a dict comprehension", "SetComp": "a set comprehension",
+    "JoinedStr": "a string", "Await": "await", "Yield": "yield", "YieldFrom": "yield", "NamedExpr": ":=", "Starred": "*",
+}  # fmt: skip
+REFUSED = {
+    "List": "Write a tuple, or a comprehension: [f(a) for a in x].",
+    "NamedExpr": "Assign in a statement of its own.",
+    "SetComp": "Use unique([...]).",
+}
+
+__all__ = ["Interpreter", "Place", "RESULT", "RETURNED", "leaves", "rebuilt", "strong", "np"]
