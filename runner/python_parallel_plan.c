@@ -178,8 +178,9 @@ static int read_state(const ParallelFunction *self, hl_running *state, PyObject 
     PyObject *slot, *other, *init, *into;
     if (count_of(entry, "a state") < 0 || !PyArg_ParseTuple(entry, "OOOO:state", &slot, &other, &init, &into)) return -1;
     state->init = is_none(init) ? -1 : scalar_from(self, init, ANY);
+    if (state->init < -1) return -1;
     state->into = is_none(into) ? -1 : scalar_from(self, into, ANY);
-    if (state->init < -1 || state->into < -1) return -1;
+    if (state->into < -1) return -1;
     if (state->init >= 0 && state->into >= 0 && self->scalar[state->init] != self->scalar[state->into])
         return refuse("the registers of a state must be of one kind", entry);
     const int number = state->init >= 0 ? state->init : state->into;

@@ -82,6 +82,12 @@ static ITEM *NAME(sort_run)(ITEM *items, ITEM *other, int64_t count, hl_digit_ro
         NAME(insert)(items, count);
         return items;
     }
+#ifdef IN_VECTORS
+    if (room->vectors) {
+        IN_VECTORS(items, other, count);
+        return items;
+    }
+#endif
     const uint64_t bits = (uint64_t)NAME(differences)(items, count) >> room->floor << room->floor;
     if (!bits) return items;
     const hl_digits digits = choose_digits(bits, count, room->extra);
@@ -314,7 +320,7 @@ static int NAME(part)(hl_sorting *sorting) {
 /* Sort so few items that one thread does it at once. */
 static int NAME(sort_few)(hl_sorting *sorting) {
     ITEM near[FEW_ON_STACK];
-    hl_digit_room room = {.floor = sorting->floor, .extra = sorting->extra};
+    hl_digit_room room = {.floor = sorting->floor, .extra = sorting->extra, .vectors = hl_sort_has_vectors()};
     ITEM *other = sorting->count <= FEW_ON_STACK ? near : hl_sort_take((size_t)sorting->count * sizeof(ITEM));
     if (!other) return HL_SORT_NO_MEMORY;
     sorting->load(sorting, 0, sorting->count, sorting->items);

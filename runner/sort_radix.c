@@ -32,6 +32,7 @@ enum {
 typedef struct {
     uint32_t counts[MOST_PASSES][1 << MOST_WIDTH];
     int floor, extra; /* see hl_sorting */
+    int vectors;
 } hl_digit_room;
 
 /* Sort by `passes` digits of `width` bits, the lowest of which begins at bit `shift`. */
@@ -162,6 +163,7 @@ static hl_parting *make_parting(hl_sorting *sorting, size_t itemsize) {
         one->other = one + 1;
         one->digits.floor = sorting->floor;
         one->digits.extra = PART_BITS;
+        one->digits.vectors = hl_sort_has_vectors();
     }
     return parting;
 }
@@ -169,20 +171,24 @@ static hl_parting *make_parting(hl_sorting *sorting, size_t itemsize) {
 #define WORD uint32_t
 #define KEY(item) (item)
 #define NAME(name) words_##name
+#define IN_VECTORS hl_sort_words_in_vectors
 #include "sort_items.h"
 #undef ITEM
 #undef WORD
 #undef KEY
 #undef NAME
+#undef IN_VECTORS
 
 #define ITEM uint64_t
 #define WORD uint64_t
 #define KEY(item) (item)
 #define NAME(name) longs_##name
+#define IN_VECTORS hl_sort_longs_in_vectors
 #include "sort_items.h"
 #undef ITEM
 #undef KEY
 #undef NAME
+#undef IN_VECTORS
 
 #define ITEM hl_sort_pair
 #define KEY(item) ((item).key)

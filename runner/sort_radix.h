@@ -63,6 +63,11 @@ void hl_sort_keys_alone(hl_sorting *);
 void hl_sort_keys_packed(hl_sorting *);
 void hl_sort_keys_paired(hl_sorting *);
 
+/* Sort keys as whole numbers, by way of another place of the same size; only if the processor has the vectors. */
+int hl_sort_has_vectors(void);
+void hl_sort_words_in_vectors(uint32_t *items, uint32_t *other, int64_t count);
+void hl_sort_longs_in_vectors(uint64_t *items, uint64_t *other, int64_t count);
+
 /* How many bits the keys of a kind have. */
 int hl_sort_key_bits(char kind);
 

@@ -1,5 +1,9 @@
 """hotloop: write Python, get deterministic native code. Public names, nothing else."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from hotloop import ops as _ops  # noqa: F401 - declares the rows before anything uses them
 from hotloop.compiler import Options, compile_graph
 from hotloop.compiler import host_library as _host_library
@@ -122,11 +126,32 @@ generic_sdb: _Library  # the stencils of this machine, loaded by `__getattr__` w
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> _Library:
-    """Return `generic_sdb`: the stencil library of this machine, as Copapy calls it. Cost: reads a file, once."""
-    if name != "generic_sdb":
+if _TYPE_CHECKING:
+    from hotloop import parallel
+    from hotloop.parallel import places
+    from hotloop.parallel.cuarray import cuarray
+    from hotloop.parallel.function import cu
+
+# Data-parallel functions are imported when they are first asked for: programs for control need none of it.
+_LATER = {"cu": "hotloop.parallel.function", "cuarray": "hotloop.parallel.cuarray"}
+_MODULES = {"places": "hotloop.parallel.places", "parallel": "hotloop.parallel"}
+
+
+def __getattr__(name: str) -> _Any:  # Any: a function, a class, a module
+    """Return what is made when it is first asked for.
+
+    `generic_sdb` is the stencil library of this machine, as Copapy calls it; cost: reads a file, once.
+    """
+    if name == "generic_sdb":
+        return _host_library()
+    if name in _LATER:
+        found = getattr(_import_module(_LATER[name]), name)
+    elif name in _MODULES:
+        found = _import_module(_MODULES[name])
+    else:
         raise AttributeError(f"module 'hotloop' has no attribute {name!r}")
-    return _host_library()
+    globals()[name] = found
+    return found
 
 
 __all__ = [
@@ -179,6 +204,8 @@ __all__ = [
     "cosh",
     "cross",
     "cross_entropy",
+    "cu",
+    "cuarray",
     "degrees",
     "det",
     "diagonal",
@@ -240,6 +267,8 @@ __all__ = [
     "norm",
     "normalize",
     "ones",
+    "parallel",
+    "places",
     "pow",
     "prod",
     "quantile",

@@ -372,7 +372,7 @@ def compile_parallel(procedure: Procedure, options: Options, trace_seconds: floa
     with _collection_paused():
         linked = link_parallel(procedure, arch, setting.vector_bytes, setting.fast)
         clock.mark("emit")
-        program = _runner.Program(linked.code, linked.data, 0, stack=linked.stack)
+        program = _runner.Program(linked.code or bytes(1), linked.data, 0, stack=linked.stack)
         clock.mark("load")
     linked.seconds = clock.seconds
     return CompiledParallel(linked, program)

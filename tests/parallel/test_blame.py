@@ -97,7 +97,13 @@ def shown(error):
 def test_syntax_errors_are_shown_by_python_itself():
     inner = origin_of("def f(x):\n    y = 'ä' + x[0]\n", ast.Subscript)
     error = refuse(SyntaxRefused, inner, "no subscripts.", notes=["a note"])
-    assert (error.msg, error.filename, error.lineno, error.offset, error.end_offset) == ("no subscripts.", "/some/where/sensor.py", 2, 15, 19)
+    assert (error.msg, error.filename, error.lineno, error.offset, error.end_offset) == (
+        "no subscripts.",
+        "/some/where/sensor.py",
+        2,
+        15,
+        19,
+    )
     assert error.text == "    y = 'ä' + x[0]\n"
     assert shown(error) == [
         '  File "/some/where/sensor.py", line 2',

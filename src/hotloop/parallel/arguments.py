@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from hotloop.parallel.trace import Trace
 
 # A kind: ("bool",) ("int",) ("float",) of Python; ("scalar", dtype) of NumPy; ("array", dtype, rank), ("records", kinds),
-# ("ragged", kind of the values); ("tuple", kinds). Kinds are the keys of what is compiled.
+# ("ragged", kind of the values); ("tuple", kinds); ("function", @cu function). Kinds are the keys of what is compiled.
 Leaf = tuple[Any, ...]
 _PYTHON: dict[type, Leaf] = {bool: ("bool",), int: ("int",), float: ("float",)}
 _NUMBERS = {"bool": bool_, "int": int64, "float": float64}
@@ -49,6 +50,10 @@ def kind_of(python: Any) -> Leaf | None:
     known = _PYTHON.get(type(python))
     if known is not None:
         return known
+    if isinstance(python, FunctionType) or hasattr(python, "__wrapped_function__"):
+        from hotloop.parallel.function import as_function  # which compiles functions of such arguments
+
+        return "function", as_function(python)
     if isinstance(python, tuple):
         kinds = tuple(map(kind_of, python))
         return None if None in kinds else ("tuple", kinds)
@@ -85,6 +90,8 @@ def pieces(python: Any, kind: Leaf) -> list[Any]:
     """Return the numbers and arrays that an argument of a kind is made of, as compiled code takes them."""
     if kind[0] in _NUMBERS:
         return [python if type(python) in _PYTHON else (float if kind[0] == "float" else int)(python)]
+    if kind[0] == "function":
+        return []
     if kind[0] == "tuple":
         return [piece for item, inner in zip(python, kind[1], strict=True) for piece in pieces(item, inner)]
     if kind[0] == "scalar":
@@ -128,6 +135,8 @@ class Arguments:
             return self._number(dtype, dtype.code, weak=dtype is not bool_)
         if kind[0] == "scalar":
             return self._number(kind[1], f"n{kind[1].code}", weak=False)
+        if kind[0] == "function":
+            return kind[1].closure()
         if kind[0] == "tuple":
             return tuple([self.value(inner, name) for inner in kind[1]])
         arrays, shape, offsets = self._memory(kind, name)
@@ -189,7 +198,7 @@ def kind_text(kind: Leaf) -> str:
     """Return a kind as messages say it."""
     if kind[0] in _NUMBERS:
         return str(kind[0])
-    if kind[0] == "scalar":
+    if kind[0] in ("scalar", "function"):
         return str(kind[1])
     if kind[0] == "array":
         return "[" * kind[2] + str(kind[1]) + "]" * kind[2]

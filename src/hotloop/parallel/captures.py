@@ -93,10 +93,9 @@ class Captures:
         return self._hidden(python, way, name, place)
 
     def _function(self, python: Any, name: str) -> Value | None:
-        definition = getattr(python, "__cu__", None)
-        if definition is not None and not isinstance(python, type):
+        if hasattr(python, "__cu__") and not isinstance(python, type):
             self.functions.append(python)
-            return Closure(definition.node, definition, python.__wrapped_function__, definition.name)
+            return python.closure()  # type: ignore[no-any-return]
         if isinstance(python, Primitive):
             return self.primitive(python.name)
         if isinstance(python, DType) or (isinstance(python, type) and (python in _CASTS or issubclass(python, np.generic))):

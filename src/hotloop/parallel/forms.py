@@ -158,6 +158,9 @@ def elements(form: Form, wrap: Callable[[Form], Any]) -> Iterator[Any]:  # Any: 
 
 def form_of_array(array: Array, copy: bool = True) -> Form:
     """Return the form of a NumPy array; structured ones are tuples, float16 becomes float32. Raises TypeMismatch."""
+    flags = array.flags
+    if not copy and type(array) is np.ndarray and array.dtype in _MEMORY_TYPES and array.ndim and flags.c_contiguous and flags.aligned:
+        return array
     if array.dtype.names:
         return Records(tuple([form_of_array(array[name], copy) for name in array.dtype.names]))
     if array.ndim == 0:
@@ -227,6 +230,8 @@ def _rows(items: Sequence[Any]) -> Form:
 
 def form_of(source: Any, copy: bool = True) -> Form:  # Any: whatever is a sequence to someone
     """Return the form of a cuarray, an array of any library, a buffer, or an iterable. Raises TypeMismatch."""
+    if type(source) is np.ndarray:
+        return form_of_array(source, copy)
     known: Any = getattr(source, "form", None)  # of a cuarray
     if isinstance(known, (np.ndarray, Records, Ragged)):
         return copied(known) if copy else known

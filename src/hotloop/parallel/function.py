@@ -52,12 +52,10 @@ class Interpreted:
         arguments = Arguments(self.trace)
         self.captures = Captures(arguments)
         interpreter = Statements(self.trace, self.captures, function.strict)
-        found = function.__cu__
-        place = Place(found.node, found)
-        closure = Closure(found.node, found, function.__wrapped_function__, found.name)
+        place = Place(function.__cu__.node, function.__cu__)
         with exact_numbers():
             values = [arguments.value(kind, name) for kind, name in zip(kinds, function.names, strict=False)]
-            result = interpreter.call(closure, values, place)
+            result = interpreter.call(function.closure(), values, place)
             self.physical = arguments.physical  # captures among them, after the arguments
             self.tree = _Results(interpreter, place).tree(result)
         self.registers = _registers(self.tree)
@@ -233,6 +231,11 @@ class cu_function:  # noqa: N801 - what the decorator makes; users see the funct
     def __cu__(self) -> Definition:
         return definition(self.__wrapped_function__, self._source)
 
+    def closure(self) -> Closure:
+        """Return what the function is to those that call it."""
+        found = self.__cu__
+        return Closure(found.node, found, self.__wrapped_function__, found.name)
+
     @functools.cached_property
     def names(self) -> list[str]:
         """Names of the parameters."""
@@ -311,5 +314,24 @@ def cu(function: Callable[..., Any] | None = None, *, strict: bool = False, fast
     return cu_function(function, strict, fast, source)
 
 
-__all__ = ["cu", "cu_function"]
+_functions: dict[Any, cu_function] = {}  # of Python functions that were arguments
+
+
+def as_function(python: Any) -> Any:
+    """Return the @cu function that a function given as an argument is. Lambdas made anew at each call are one and the same."""
+    if not isinstance(python, FunctionType):
+        return python
+    key: Any = python
+    if python.__closure__ is None and not python.__defaults__ and not python.__kwdefaults__:
+        key = python.__code__, id(python.__globals__)
+    found = _functions.get(key)
+    if found is None:
+        while len(_functions) >= _MOST_FUNCTIONS:
+            del _functions[next(iter(_functions))]
+        found = _functions[key] = cu(python)
+    return found
+
+
+_MOST_FUNCTIONS = 1024
+__all__ = ["as_function", "cu", "cu_function"]
 _ = (np, Scope, InternalError, leaves)

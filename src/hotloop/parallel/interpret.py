@@ -85,6 +85,8 @@ class Interpreter:
     def _Constant(self, node: ast.Constant, scope: Scope) -> Value:
         if isinstance(node.value, (bool, int, float)):
             return weak(node.value)
+        if isinstance(node.value, str):
+            return node.value  # a word that a primitive takes: side="left"
         return Place(node, scope.definition).refuse(TypeMismatch, f"{node.value!r} is no number; @cu functions compute with numbers.")
 
     def _Name(self, node: ast.Name, scope: Scope) -> Value:
@@ -280,7 +282,7 @@ class Interpreter:
     def checked(self, index: Node, length: Node, place: Place) -> Node:
         """Return a place that is in range, for an index that may be negative or wrong: then there is a fault."""
         limit = self.trace.below.get(index.id)
-        if limit is length:
+        if limit is length or self.is_inside(index, length):
             return index
         wrapped = apply(add, index, length)
         if limit is None:
@@ -295,6 +297,15 @@ class Interpreter:
 
         self.trace.fault(wrong, Site(error), (index, length))
         return apply(select, wrong, ZERO, wrapped)
+
+    def is_inside(self, index: Node, length: Node) -> bool:
+        """Whether an index is sure to be in range: i + a for an i that is below the length - b, and 0 <= a <= b."""
+        place, ahead = _shifted(index)
+        limit = self.trace.below.get(place.id)
+        if limit is None or ahead < 0:
+            return False
+        end, behind = _shifted(limit)
+        return end is length and ahead + behind <= 0
 
     def whole(self, sequence: Sequence) -> Sequence:
         """Return a sequence whose every place counts: what `filter` left is put in memory."""
@@ -555,6 +566,17 @@ class Interpreter:
     def apply(self, function: Value, place: Place, *arguments: Value) -> Value:
         """Return the result of a function that was given to a primitive."""
         return self.call(function, arguments, place)
+
+
+def _shifted(node: Node) -> tuple[Node, int]:
+    """Return a node and what is added to it, of a sum with a constant."""
+    if node.op is add and len(node.args) == 2:
+        for x, y in (node.args, node.args[::-1]):
+            if y.is_const:
+                return x, int(y.attr.value)
+    if node.op is sub and node.args[1].is_const:
+        return node.args[0], -int(node.args[1].attr.value)
+    return node, 0
 
 
 def _outer(parent: Any) -> FunctionType | None:

@@ -287,7 +287,7 @@ def _given(function: FunctionType, source: str) -> Definition:
     text = textwrap.dedent(source.replace("\r\n", "\n"))
     lines = [line if line.endswith("\n") else line + "\n" for line in io.StringIO(text)]
     try:
-        tree = _quietly(ast.parse, "".join(lines))
+        tree = _quietly(ast.parse, "".join(lines), file)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise SourceError(f"{user_line()}: source= of {code.co_qualname}() is no Python: {error}.") from None
     found = candidates(tree, code.co_name)
