@@ -14,11 +14,13 @@
 #include "strict.h"
 #include "threads.h"
 
-/* Picoseconds: work from which on threads help; work that a thread takes at once, where the order is free. */
-static const double WORTH_THREADS = 1e8, SHARE = 75e6;
+/* Picoseconds: work from which on threads help; work that a thread takes at once, where the order is free; the price of
+ * an element from which on it may be a bad guess, since there may be loops whose length nobody knows. */
+static const double WORTH_THREADS = 1e8, SHARE = 75e6, DOUBTFUL = 5e3;
 
 enum {
     GROUP = 64,     /* elements that one thread takes at least, so that no two write to one cache line */
+    FIRST = 4,      /* elements that are tried where the price is doubtful; then four times as many, and so on */
     PARTS = 4,      /* a thread gets that many pieces or more */
     SPINS = 2000,   /* before a thread that waits gives up its processor */
     COPIED = 1 << 20, /* bytes that a thread copies at once */
@@ -200,7 +202,7 @@ static void ask(hl_sweep_job *job, Watch *watch, int64_t now, int64_t end) {
 static int64_t adapted(int64_t piece, int64_t took) {
     const int64_t share = (int64_t)(SHARE / 1000);
     if (took > 4 * share) piece /= smaller(took / share, piece);
-    else if (took < share / 2 && piece < MOST) piece *= 2;
+    else if (took < share / 2 && piece < MOST) piece *= took < share / 16 ? 4 : 2;
     return piece > GROUP ? piece / GROUP * GROUP : piece;
 }
 
@@ -287,12 +289,13 @@ static void write_results(const hl_sweep_job *job) {
 
 /* ---------------------------------------------------------------------------------------- jobs */
 
+static int is_doubtful(const hl_sweep *sweep) { return (double)sweep->cost >= DOUBTFUL; }
+
 /* Elements that a thread takes at first; if they are cheap, in groups. */
 static int64_t piece_of(const hl_sweep_job *job, int threads) {
     const double elements = SHARE / (double)(job->sweep->cost < 1 ? 1 : job->sweep->cost);
-    const int64_t most = job->count / (PARTS * threads);
-    int64_t piece = smaller((int64_t)elements, most);
-    if (elements < (double)GROUP) return piece < 1 ? 1 : piece;
+    if (is_doubtful(job->sweep)) return elements < (double)GROUP ? 1 : FIRST;
+    const int64_t piece = smaller((int64_t)elements, job->count / (PARTS * threads));
     return piece < GROUP ? GROUP : piece / GROUP * GROUP;
 }
 
@@ -301,7 +304,7 @@ int hl_prepare_sweep(hl_sweep_job *job, int most) {
     const int64_t count = job->count < 0 ? 0 : job->count;
     job->picoseconds = (double)count * (double)sweep->cost * (sweep->mode == HL_SCAN ? 2 : 1);
     job->chunks = sweep->mode > HL_ORDERED ? units_of(count, sweep->chunk) : 0;
-    job->next = job->known = job->kept = job->stopped = 0;
+    job->next = job->known = job->kept = job->stopped = job->tried = 0;
     int64_t threads = job->picoseconds > WORTH_THREADS && sweep->mode != HL_ORDERED ? most : 1;
     if (sweep->mode > HL_ORDERED) threads = smaller(threads, job->chunks);
     else job->piece = piece_of(job, (int)threads);
@@ -313,10 +316,32 @@ size_t hl_partial_bytes(const hl_sweep_job *job) {
     return __builtin_mul_overflow((size_t)job->chunks, (size_t)job->sweep->states * 8, &bytes) ? SIZE_MAX : bytes;
 }
 
+int hl_try_sweep(hl_sweep_job *job) {
+    const hl_sweep *sweep = job->sweep;
+    const hl_worker *worker = job->workers[0];
+    if (!is_doubtful(sweep) || sweep->mode > HL_ORDERED || job->picoseconds > WORTH_THREADS || job->count <= 0) return 0;
+    job->threads = job->tried = 1;
+    for (int i = 0; i < sweep->flags; i++) worker->data[sweep->flag[i].slot] = 0;
+    hl_give_inputs(worker->data, &sweep->inputs, &job->registers);
+    const int64_t end = nanoseconds() + (int64_t)(WORTH_THREADS / 1000);
+    unsigned mode = enter_strictly();
+    int64_t low = 0;
+    for (int64_t piece = FIRST; low < job->count && (!low || nanoseconds() < end); piece *= 4) {
+        const int64_t high = low + smaller(piece, job->count - low);
+        run_range(job, worker, sweep->run, low, high);
+        low = high;
+    }
+    leave_strictly(mode);
+    job->next = low;
+    if (low == job->count) write_results(job);
+    else job->picoseconds = WORTH_THREADS * (double)job->count / (double)low;
+    return low == job->count;
+}
+
 void hl_run_sweep(hl_sweep_job *job, int threads) {
     const hl_sweep *sweep = job->sweep;
     job->threads = threads;
-    for (int i = 0; i < threads; i++)
+    for (int i = job->tried; i < threads; i++)
         for (int j = 0; j < sweep->flags; j++) job->workers[i]->data[sweep->flag[j].slot] = 0;
     if (sweep->starts)
         for (int i = 0; i < sweep->states; i++) memcpy(job->prefix[i], job->registers.scalars[sweep->state[i].init], 8);

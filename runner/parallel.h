@@ -101,6 +101,7 @@ typedef struct hl_sweep_job {
     int64_t piece, chunks;   /* elements that a thread takes at first, if the order is free; else all chunks */
     int threads;
     int stopped;             /* what `interrupted` said */
+    int tried;               /* the first worker has begun */
     double picoseconds;      /* about, of the whole */
     int64_t kept;            /* by a filter, in the chunks that are `known` */
     atomic_llong next, known; /* element or chunk to take; chunks before which everything is known */
@@ -112,6 +113,10 @@ int hl_prepare_sweep(hl_sweep_job *job, int most);
 /* How much memory partial results need; how much room each thread of several needs. */
 size_t hl_partial_bytes(const hl_sweep_job *job);
 size_t hl_room_bytes(const hl_sweep *sweep);
+
+/* Begin a sweep that may take far longer than it was said to, on this thread; returns whether that was all. If not,
+ * run the rest, with as many threads as there are. Needs one worker. */
+int hl_try_sweep(hl_sweep_job *job);
 
 /* Run with so many threads, as many as there are workers, and write results, states and flags, to their registers.
  * A count of 0 or less gives what there is without elements. */

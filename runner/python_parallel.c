@@ -181,6 +181,8 @@ static int run_kernel(const ParallelFunction *self, ParallelCall *call, const hl
     int threads = hl_prepare_sweep(&job, most_threads(self));
     threads = make_workers(self, call, threads, sweep->outputs ? hl_room_bytes(sweep) : 0);
     if (!threads) return -1;
+    if (hl_try_sweep(&job)) return 0;
+    if (job.tried && sweep->mode == HL_EACH) threads = make_workers(self, call, most_threads(self), 0);
     if (sweep->mode == HL_FOLD) {
         job.partials = hl_take(hl_partial_bytes(&job));
         if (!job.partials) {

@@ -4,12 +4,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "sort_radix.h"
 #include "threads.h"
 
-enum { LINE = 64, INT_BITS = 6, FLOAT_BITS = 9, DOUBLE_BITS = 12, GATHERED = 1 << 14 };
+enum {
+    LINE = 64, HUGE_PAGE = 2 << 20,                 /* bytes */
+    INT_BITS = 6, FLOAT_BITS = 9, DOUBLE_BITS = 12, /* see hl_sorting.extra: floats waste bits on exponents that are rare */
+    GATHERED = 1 << 14,                             /* elements that a thread takes at once */
+};
 
 static const int64_t PATIENCE = 50000000; /* nanoseconds after which the caller is asked whether to go on */
 static const size_t KEPT = (size_t)8 << 20;
@@ -28,10 +33,12 @@ void *hl_sort_take(size_t bytes) {
     if (block && block->bytes >= bytes) return block + 1;
     free(block);
     if (bytes > SIZE_MAX / 2) return NULL;
-    bytes = (bytes + LINE - 1) / LINE * LINE;
-    block = aligned_alloc(LINE, bytes + sizeof(header));
+    const size_t unit = bytes < HUGE_PAGE ? LINE : HUGE_PAGE;
+    bytes = (bytes + sizeof(header) + unit - 1) / unit * unit;
+    block = aligned_alloc(unit, bytes);
     if (!block) return NULL;
-    block->bytes = bytes;
+    if (unit == HUGE_PAGE) madvise(block, bytes, MADV_HUGEPAGE); /* advice: a refusal changes nothing */
+    block->bytes = bytes - sizeof(header);
     return block + 1;
 }
 
@@ -49,12 +56,28 @@ static int64_t nanoseconds(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-int hl_sort_stops(hl_sort_watch *watch, int number) {
+void hl_sort_begin(hl_sort_watch *watch, int (*interrupted)(void *), void *caller) {
+    *watch = (hl_sort_watch){.interrupted = interrupted, .caller = caller, .asked = interrupted ? nanoseconds() : 0};
+}
+
+static int stops(hl_sort_watch *watch, int number) {
     if (watch->stopped) return 1;
     if (number || !watch->interrupted || nanoseconds() - watch->asked < PATIENCE) return 0;
     if (watch->interrupted(watch->caller)) watch->stopped = 1;
     watch->asked = nanoseconds();
     return watch->stopped;
+}
+
+int64_t hl_sort_next(hl_sort_turns *turns, int number) {
+    if (stops(turns->watch, number)) return -1;
+    const int64_t next = atomic_fetch_add_explicit(&turns->next, 1, memory_order_relaxed);
+    return next < turns->count ? next : -1;
+}
+
+void hl_sort_share(hl_sort_turns *turns, void (*work)(void *, int), void *job, int64_t count, int threads) {
+    turns->next = 0;
+    turns->count = count;
+    hl_share(work, job, count < threads ? (int)count : threads);
 }
 
 /* ----------------------------------------------------------------------------------------- one key */
@@ -95,6 +118,7 @@ static int sort_order(hl_sorting *sorting) {
         hl_sort_keys_packed(sorting);
         return hl_sort_longs(sorting);
     }
+    sorting->floor = 0;
     sorting->items = NULL;
     hl_sort_keys_paired(sorting);
     return hl_sort_pairs(sorting);
@@ -159,7 +183,8 @@ static int sort_by_keys(hl_sorting *sorting, const hl_sort_key *keys, int key_co
 
 int hl_sort(const hl_sort_key *keys, int key_count, int64_t count, int64_t *order, void *const *sorted, int threads,
             int (*interrupted)(void *), void *caller) {
-    hl_sort_watch watch = {.interrupted = interrupted, .caller = caller, .asked = interrupted ? nanoseconds() : 0};
+    hl_sort_watch watch;
+    hl_sort_begin(&watch, interrupted, caller);
     const int most = hl_get_threads();
     hl_sorting sorting = {.count = count, .watch = &watch, .order = order, .keys = keys, .key_count = 1};
     sorting.threads = threads > 0 && threads < most ? threads : most;

@@ -33,8 +33,8 @@ int hl_sort(const hl_sort_key *keys, int key_count, int64_t count, int64_t *orde
 typedef int (*hl_less)(void *context, int64_t i, int64_t j);
 
 /* A stable merge sort: `order` receives the places in their new order. Needs 8 bytes an element of scratch.
- * contexts: one for each of `threads` threads, which call `less` at the same time. threads >= 1.
- * A predicate that is no strict weak order gives some order, which may then depend on the number of threads. */
+ * contexts: one for each of `threads` threads, which call `less` at the same time; threads >= 1. A predicate that
+ * is no strict weak order gives some order, the same for any number of threads. */
 int hl_sort_by(hl_less less, void *const *contexts, int threads, int64_t count, int64_t *order, int (*interrupted)(void *), void *caller);
 
 #endif

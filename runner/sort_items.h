@@ -2,7 +2,8 @@
  *   ITEM     the type of items,
  *   WORD     the unsigned type of their keys, of BITS bits,
  *   KEY(i)   the key of an item,
- *   NAME(n)  the name of a function for this kind.
+ *   NAME(n)  the name of a function for this kind,
+ *   IN_VECTORS  whether there are VECTORS and PIECES, functions of sort_vectors.c for few and many items.
  *
  * Few items: digits of the highest bits that differ, lowest digit first; no more digits than it takes to
  * tell most items apart, since an insertion sort is then the quickest for the rest. Many items: a sample
@@ -26,6 +27,13 @@ static WORD NAME(differences)(const ITEM *items, int64_t count) {
     WORD bits = 0;
     for (int64_t i = 1; i < count; i++) bits |= KEY(items[i]) ^ first;
     return bits;
+}
+
+/* Whether items are in order, which few in any other order take long to find out. */
+static int NAME(rises)(const ITEM *items, int64_t count, int floor) {
+    int64_t i = 1;
+    while (i < count && KEY(items[i]) >> floor >= KEY(items[i - 1]) >> floor) i++;
+    return i >= count;
 }
 
 static ITEM *NAME(sort_run)(ITEM *items, ITEM *other, int64_t count, hl_digit_room *room);
@@ -82,14 +90,14 @@ static ITEM *NAME(sort_run)(ITEM *items, ITEM *other, int64_t count, hl_digit_ro
         NAME(insert)(items, count);
         return items;
     }
-#ifdef IN_VECTORS
+#if IN_VECTORS
     if (room->vectors) {
-        IN_VECTORS(items, other, count);
+        VECTORS(items, count);
         return items;
     }
 #endif
+    if (NAME(rises)(items, count, room->floor)) return items;
     const uint64_t bits = (uint64_t)NAME(differences)(items, count) >> room->floor << room->floor;
-    if (!bits) return items;
     const hl_digits digits = choose_digits(bits, count, room->extra);
     NAME(count)(items, count, &digits, room);
     for (int i = 0; i < digits.passes; i++) {
@@ -120,21 +128,6 @@ static void NAME(load_part)(const hl_sorting *sorting, int64_t start, int64_t co
 
 static void NAME(store_part)(const hl_sorting *sorting, int64_t start, int64_t count, const void *items) {
     sorting->larger->store(sorting->larger, sorting->first + start, count, items);
-}
-
-/* Whether all is in order already; what it has stored otherwise will be stored again. */
-static int NAME(in_order)(const hl_sorting *sorting, ITEM *block) {
-    WORD last = 0;
-    for (int64_t start = 0, some; start < sorting->count; start += some) {
-        some = sorting->count - start < BLOCK ? sorting->count - start : BLOCK;
-        sorting->load(sorting, start, some, block);
-        int falls = KEY(block[0]) >> sorting->floor < last;
-        for (int64_t i = 1; i < some; i++) falls |= KEY(block[i]) >> sorting->floor < KEY(block[i - 1]) >> sorting->floor;
-        if (falls) return 0;
-        last = KEY(block[some - 1]) >> sorting->floor;
-        sorting->store(sorting, start, some, block);
-    }
-    return 1;
 }
 
 /* The bin of a key: 0 below `low`, then bins of equal width, the last of which has no end. */
@@ -203,7 +196,7 @@ static void NAME(count_pieces)(void *object, int number) {
     hl_parting *parting = object;
     hl_sorting *sorting = parting->sorting;
     ITEM *block = room_of(parting, number)->block;
-    for (int64_t piece; (piece = next_of(parting, parting->pieces, number)) >= 0;) {
+    for (int64_t piece; (piece = hl_sort_next(&parting->turns, number)) >= 0;) {
         int64_t *offsets = parting->offsets + piece * MOST_BUCKETS;
         memset(offsets, 0, (size_t)parting->buckets * sizeof *offsets);
         const int64_t end = smaller(sorting->count, (piece + 1) * parting->piece);
@@ -250,7 +243,7 @@ static void NAME(scatter_pieces)(void *object, int number) {
     hl_sorting *sorting = parting->sorting;
     hl_room *room = room_of(parting, number);
     const int in_lines = parting->buckets > FEW_BUCKETS;
-    for (int64_t piece; (piece = next_of(parting, parting->pieces, number)) >= 0;) {
+    for (int64_t piece; (piece = hl_sort_next(&parting->turns, number)) >= 0;) {
         int64_t *offsets = parting->offsets + piece * MOST_BUCKETS;
         memcpy(room->begins, offsets, (size_t)parting->buckets * sizeof *offsets);
         const int64_t end = smaller(sorting->count, (piece + 1) * parting->piece);
@@ -273,7 +266,7 @@ static void NAME(finish_buckets)(void *object, int number) {
     hl_parting *parting = object;
     hl_sorting *sorting = parting->sorting;
     hl_room *room = room_of(parting, number);
-    for (int64_t bucket; (bucket = next_of(parting, parting->buckets, number)) >= 0;) {
+    for (int64_t bucket; (bucket = hl_sort_next(&parting->turns, number)) >= 0;) {
         const int64_t start = parting->starts[bucket], count = parting->starts[bucket + 1] - start;
         ITEM *items = (ITEM *)sorting->items + start;
         if (!count) continue;
@@ -303,30 +296,51 @@ static int NAME(part)(hl_sorting *sorting) {
     if (!parting) return HL_SORT_NO_MEMORY;
     hl_room *room = room_of(parting, 0);
     int status = HL_SORTED;
-    if (sorting->larger || !NAME(in_order)(sorting, room->block)) {
-        NAME(cut)(parting, room->other, (ITEM *)room->other + MOST_AT_ONCE / 2, &room->digits);
-        share_out(parting, NAME(count_pieces), parting->pieces);
-        add_up_pieces(parting);
-        share_out(parting, NAME(scatter_pieces), parting->pieces);
-        share_out(parting, NAME(finish_buckets), parting->buckets);
-        if (sorting->watch->stopped) status = HL_SORT_INTERRUPTED;
-        for (int i = 0; i < parting->buckets && !status; i++)
-            if (parting->left[i]) status = NAME(sort_part)(sorting, parting->starts[i], parting->starts[i + 1] - parting->starts[i]);
-    }
+    NAME(cut)(parting, room->other, (ITEM *)room->other + MOST_AT_ONCE / 2, &room->digits);
+    hl_sort_share(&parting->turns, NAME(count_pieces), parting, parting->pieces, sorting->threads);
+    add_up_pieces(parting);
+    hl_sort_share(&parting->turns, NAME(scatter_pieces), parting, parting->pieces, sorting->threads);
+    hl_sort_share(&parting->turns, NAME(finish_buckets), parting, parting->buckets, sorting->threads);
+    if (sorting->watch->stopped) status = HL_SORT_INTERRUPTED;
+    for (int i = 0; i < parting->buckets && !status; i++)
+        if (parting->left[i]) status = NAME(sort_part)(sorting, parting->starts[i], parting->starts[i + 1] - parting->starts[i]);
     hl_sort_give(parting);
     return status;
 }
 
 /* Sort so few items that one thread does it at once. */
 static int NAME(sort_few)(hl_sorting *sorting) {
-    ITEM near[FEW_ON_STACK];
     hl_digit_room room = {.floor = sorting->floor, .extra = sorting->extra, .vectors = hl_sort_has_vectors()};
-    ITEM *other = sorting->count <= FEW_ON_STACK ? near : hl_sort_take((size_t)sorting->count * sizeof(ITEM));
+    ITEM near[FEW_ON_STACK], *other = near;
+    const int far = sorting->count > FEW_ON_STACK && !(IN_VECTORS && room.vectors);
+    if (far) other = hl_sort_take((size_t)sorting->count * sizeof(ITEM));
     if (!other) return HL_SORT_NO_MEMORY;
     sorting->load(sorting, 0, sorting->count, sorting->items);
     NAME(finish)(sorting, 0, sorting->items, other, sorting->count, &room);
-    if (other != near) hl_sort_give(other);
+    if (far) hl_sort_give(other);
     return HL_SORTED;
+}
+
+/* Whether all is in order already; what it has stored otherwise will be stored again. */
+static int NAME(in_order)(const hl_sorting *sorting) {
+    ITEM block[BLOCK];
+    WORD last = 0;
+    for (int64_t start = 0, some; start < sorting->count; start += some) {
+        some = smaller(sorting->count - start, BLOCK);
+        sorting->load(sorting, start, some, block);
+        if (KEY(block[0]) >> sorting->floor < last || !NAME(rises)(block, some, sorting->floor)) return 0;
+        last = KEY(block[some - 1]) >> sorting->floor;
+        sorting->store(sorting, start, some, block);
+    }
+    return 1;
+}
+
+static int NAME(sort_many)(hl_sorting *sorting) {
+    if (!sorting->larger && NAME(in_order)(sorting)) return HL_SORTED;
+#if IN_VECTORS
+    if (hl_sort_has_vectors()) return PIECES(sorting);
+#endif
+    return NAME(part)(sorting);
 }
 
 static int NAME(sort)(hl_sorting *sorting) {
@@ -335,8 +349,9 @@ static int NAME(sort)(hl_sorting *sorting) {
         own = sorting->items = hl_sort_take((size_t)sorting->count * sizeof(ITEM));
         if (!own) return HL_SORT_NO_MEMORY;
     }
-    const int64_t most = sorting->threads > 1 ? WORTH_THREADS : MOST_AT_ONCE;
-    const int status = sorting->count <= most ? NAME(sort_few)(sorting) : NAME(part)(sorting);
+    const int vectors = IN_VECTORS && hl_sort_has_vectors();
+    const int64_t most = sorting->threads > 1 ? WORTH_THREADS : vectors ? MOST_IN_VECTORS : MOST_AT_ONCE;
+    const int status = sorting->count <= most ? NAME(sort_few)(sorting) : NAME(sort_many)(sorting);
     if (own) hl_sort_give(own);
     return status;
 }

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#include "threads.h"
-
 #if defined(__x86_64__)
 #include <emmintrin.h>
 #endif
@@ -13,8 +11,9 @@
 enum {
     FEW = 20,               /* items: an insertion sort is quicker from the start */
     FEW_ON_STACK = 1024,    /* items that need no scratch memory */
-    WORTH_THREADS = 32768,  /* items */
+    WORTH_THREADS = 1 << 15, /* items */
     MOST_AT_ONCE = 1 << 17, /* items that one thread sorts without a cut */
+    MOST_IN_VECTORS = 1 << 22, /* the same of sort_vectors.c, which could do with more, but is not to be interrupted */
     BLOCK = 512,            /* items that are loaded at once, into the nearest cache */
     MOST_PASSES = 4, MOST_WIDTH = 11, /* digits, and bits of one */
     FEW_BUCKETS = 64,       /* as many places as can be written to in turn without a line for each */
@@ -61,7 +60,7 @@ typedef struct {
     int64_t *offsets;           /* for each piece, where its next item of each bucket goes */
     uint8_t *rooms;
     size_t room_bytes;
-    _Atomic int64_t next; /* piece or bucket */
+    hl_sort_turns turns; /* a piece or a bucket each */
 } hl_parting;
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -106,18 +105,6 @@ static inline void streamed(void) {
 
 static hl_room *room_of(const hl_parting *parting, int number) { return (hl_room *)(parting->rooms + (size_t)number * parting->room_bytes); }
 
-/* The next piece or bucket; -1: there is no more. */
-static int64_t next_of(hl_parting *parting, int64_t count, int number) {
-    if (hl_sort_stops(parting->sorting->watch, number)) return -1;
-    const int64_t next = atomic_fetch_add_explicit(&parting->next, 1, memory_order_relaxed);
-    return next < count ? next : -1;
-}
-
-static void share_out(hl_parting *parting, void (*work)(void *, int), int64_t count) {
-    parting->next = 0;
-    hl_share(work, parting, (int)smaller(parting->sorting->threads, count));
-}
-
 /* Turn counts of all pieces into offsets. */
 static void add_up_pieces(hl_parting *parting) {
     int64_t sum = 0;
@@ -151,6 +138,7 @@ static hl_parting *make_parting(hl_sorting *sorting, size_t itemsize) {
     if (!memory) return NULL;
     hl_parting *parting = (hl_parting *)memory;
     parting->sorting = sorting;
+    parting->turns.watch = sorting->watch;
     parting->buckets = bucket_count(sorting);
     parting->pieces = pieces;
     parting->piece = piece;
@@ -167,23 +155,26 @@ static hl_parting *make_parting(hl_sorting *sorting, size_t itemsize) {
     }
     return parting;
 }
+
 #define ITEM uint32_t
 #define WORD uint32_t
 #define KEY(item) (item)
 #define NAME(name) words_##name
-#define IN_VECTORS hl_sort_words_in_vectors
+#define IN_VECTORS 1
+#define VECTORS hl_sort_words_in_vectors
+#define PIECES hl_sort_words_in_pieces
 #include "sort_items.h"
 #undef ITEM
 #undef WORD
-#undef KEY
 #undef NAME
-#undef IN_VECTORS
+#undef VECTORS
+#undef PIECES
 
 #define ITEM uint64_t
 #define WORD uint64_t
-#define KEY(item) (item)
 #define NAME(name) longs_##name
-#define IN_VECTORS hl_sort_longs_in_vectors
+#define VECTORS hl_sort_longs_in_vectors
+#define PIECES hl_sort_longs_in_pieces
 #include "sort_items.h"
 #undef ITEM
 #undef KEY
@@ -193,6 +184,7 @@ static hl_parting *make_parting(hl_sorting *sorting, size_t itemsize) {
 #define ITEM hl_sort_pair
 #define KEY(item) ((item).key)
 #define NAME(name) pairs_##name
+#define IN_VECTORS 0
 #include "sort_items.h"
 
 int hl_sort_words(hl_sorting *sorting) { return words_sort(sorting); }

@@ -51,8 +51,20 @@ int hl_sort_words(hl_sorting *); /* uint32_t */
 int hl_sort_longs(hl_sorting *); /* uint64_t */
 int hl_sort_pairs(hl_sorting *);
 
-/* Whether to stop; `number` is that of the thread. */
-int hl_sort_stops(hl_sort_watch *watch, int number);
+void hl_sort_begin(hl_sort_watch *watch, int (*interrupted)(void *), void *caller);
+
+/* Work in turns: threads take one number after another. */
+typedef struct {
+    hl_sort_watch *watch;
+    int64_t count;
+    _Atomic int64_t next;
+} hl_sort_turns;
+
+/* Run work(job, ..) on the threads, with `count` turns to take. */
+void hl_sort_share(hl_sort_turns *turns, void (*work)(void *, int), void *job, int64_t count, int threads);
+
+/* The next turn, for the thread of that number; -1: there is none, or the caller wants to stop. */
+int64_t hl_sort_next(hl_sort_turns *turns, int number);
 
 /* Scratch memory, 64-byte aligned; NULL: there is none. */
 void *hl_sort_take(size_t bytes);
@@ -63,10 +75,12 @@ void hl_sort_keys_alone(hl_sorting *);
 void hl_sort_keys_packed(hl_sorting *);
 void hl_sort_keys_paired(hl_sorting *);
 
-/* Sort keys as whole numbers, by way of another place of the same size; only if the processor has the vectors. */
+/* Sort keys as whole numbers; only if the processor has the vectors. */
 int hl_sort_has_vectors(void);
-void hl_sort_words_in_vectors(uint32_t *items, uint32_t *other, int64_t count);
-void hl_sort_longs_in_vectors(uint64_t *items, uint64_t *other, int64_t count);
+void hl_sort_words_in_vectors(uint32_t *items, int64_t count);
+void hl_sort_longs_in_vectors(uint64_t *items, int64_t count);
+int hl_sort_words_in_pieces(hl_sorting *); /* for many */
+int hl_sort_longs_in_pieces(hl_sorting *);
 
 /* How many bits the keys of a kind have. */
 int hl_sort_key_bits(char kind);

@@ -9,9 +9,9 @@
 
 /* The smaller of all lanes of two rows in the one, the larger in the other. */
 INLINE void NAME(exchange)(vector *rows, int a, int b) {
-    const vector low = NAME(min)(rows[a], rows[b]);
-    rows[b] = NAME(max)(rows[a], rows[b]);
-    rows[a] = low;
+    const vector first = rows[a], second = rows[b];
+    rows[a] = NAME(lesser)(0, first, second);
+    rows[b] = NAME(lesser)(ALL, first, second);
 }
 
 /* Batcher's odd-even merge sort of columns of 2, 4, 8 or 16 rows ("Sorting networks and their applications", 1968). */
@@ -45,7 +45,7 @@ INLINE void NAME(sort_columns)(vector *rows, int count) {
 /* Exchange each lane with that whose number differs in the bits of `across`; where bit `high` is set stays the larger. */
 INLINE vector NAME(exchange_lanes)(vector row, int across, int high) {
     const vector other = NAME(permute)(row, NAME(lanes_across)(across));
-    return NAME(blend)(NAME(lanes_with)(high), NAME(min)(row, other), NAME(max)(row, other));
+    return NAME(lesser)(NAME(lanes_with)(high), row, other);
 }
 
 /* Sequences of `width` sorted columns become bitonic ones: compare each item with its mirror image in the next sequence. */
@@ -56,9 +56,9 @@ INLINE void NAME(mirror)(vector *rows, int count, int width) {
     UNROLL
     for (int i = 0; i < count / 2; i++) {
         const vector other = NAME(permute)(rows[count - 1 - i], across);
-        const vector less = NAME(min)(rows[i], other), more = NAME(max)(rows[i], other);
-        rows[i] = NAME(blend)(high, less, more);
-        rows[count - 1 - i] = NAME(permute)(NAME(blend)(high, more, less), across);
+        const vector rest = NAME(lesser)((mask)~high, rows[i], other);
+        rows[i] = NAME(lesser)(high, rows[i], other);
+        rows[count - 1 - i] = NAME(permute)(rest, across);
     }
 }
 
@@ -123,19 +123,54 @@ VECTORS static int64_t NAME(part)(const WORD *from, WORD *to, int64_t count, WOR
     const vector pivots = NAME(spread)(pivot);
     WORD *left = to, *right = to + count;
     int64_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
+    for (; i + 2 * LANES <= count; i += LANES) { /* as much is free between left and right */
         const vector keys = NAME(load_all)(from + i);
         const mask below = NAME(less)(keys, pivots);
         const int few = __builtin_popcount(below);
-        NAME(save_some)(left, NAME(compress)(below, keys), few);
+        NAME(split)(left, right, keys, below, few);
         left += few;
         right -= LANES - few;
-        NAME(save_some)(right, NAME(compress)((mask)~below, keys), LANES - few);
     }
-    for (; i < count; i++)
-        if (from[i] < pivot) *left++ = from[i];
-        else *--right = from[i];
+    for (; i < count; i++) {
+        const int below = from[i] < pivot;
+        *left = right[-1] = from[i];
+        left += below;
+        right -= !below;
+    }
     return left - to;
+}
+
+/* The same in place, for many keys: what is written to was read just before, from the end that has less room. */
+VECTORS static int64_t NAME(part_here)(WORD *keys, int64_t count, WORD pivot) {
+    enum { BLOCK = 8 * LANES };
+    const vector pivots = NAME(spread)(pivot);
+    WORD held[3 * BLOCK];
+    if (count <= 2 * BLOCK) {
+        memcpy(held, keys, (size_t)count * sizeof(WORD));
+        return NAME(part)(held, keys, count, pivot);
+    }
+    WORD *left = keys, *right = keys + count, *low = keys + BLOCK, *high = right - BLOCK;
+    memcpy(held, keys, BLOCK * sizeof(WORD));
+    memcpy(held + BLOCK, high, BLOCK * sizeof(WORD));
+    while (high - low >= BLOCK) { /* unread; on both sides of it are now two blocks of room, and soon three */
+        const int from_low = low - left <= right - high;
+        const WORD *from = from_low ? low : high - BLOCK;
+        low += from_low ? BLOCK : 0;
+        high -= from_low ? 0 : BLOCK;
+        vector block[8];
+        UNROLL
+        for (int i = 0; i < 8; i++) block[i] = NAME(load_all)(from + i * LANES);
+        UNROLL
+        for (int i = 0; i < 8; i++) {
+            const mask below = NAME(less)(block[i], pivots);
+            const int few = __builtin_popcount(below);
+            NAME(split)(left, right, block[i], below, few);
+            left += few;
+            right += few - LANES;
+        }
+    }
+    memcpy(held + 2 * BLOCK, low, (size_t)(high - low) * sizeof(WORD));
+    return left - keys + NAME(part)(held, left, right - left, pivot);
 }
 
 /* The middle of some keys from all over. */
@@ -157,21 +192,37 @@ static WORD NAME(middle)(const WORD *from, int64_t count) {
     return (WORD)(low + (high - low) / 2 + (high > low));
 }
 
-/* Sort keys by way of another place of the same size; they end up there if `there`. */
-static void NAME(sort)(WORD *items, WORD *other, int64_t count, int there, int patience) {
+/* Sort keys by way of another place of the same size; they end up there if `there`. Up to NEAR keys are moved to
+ * and fro, which takes least; more stay where they are, and the other place need have no more than NEAR. */
+static void NAME(sort)(WORD *keys, WORD *other, int64_t count, int there, int patience) {
     if (count <= MOST_ROWS * LANES) {
-        NAME(sort_leaf)(items, there ? other : items, count);
+        NAME(sort_leaf)(keys, there ? other : keys, count);
         return;
     }
-    WORD pivot = patience ? NAME(pivot)(items, count) : NAME(middle)(items, count);
-    int64_t low = NAME(part)(items, other, count, pivot);
-    if (patience) patience--;
-    if (!low) { /* the pivot is the lowest key, maybe of many */
-        low = pivot + (WORD)1 ? NAME(part)(items, other, count, (WORD)(pivot + 1)) : count;
-        WORD *to = there ? other : items;
+    const WORD pivot = patience ? NAME(pivot)(keys, count) : NAME(middle)(keys, count);
+    const int moves = count <= NEAR, left = patience ? patience - 1 : 0;
+    WORD *moved = moves ? other : keys, *free = moves ? keys : other;
+    int64_t low = moves ? NAME(part)(keys, other, count, pivot) : NAME(part_here)(keys, count, pivot);
+    const int turned = moves ? !there : there;
+    if (low) {
+        NAME(sort)(moved, free, low, turned, left);
+    } else { /* the pivot is the lowest key, maybe of many */
+        const WORD next = (WORD)(pivot + 1);
+        low = !next ? count : moves ? NAME(part)(keys, other, count, next) : NAME(part_here)(keys, count, next);
+        WORD *to = there ? other : keys;
         for (int64_t i = 0; i < low; i++) to[i] = pivot;
-    } else {
-        NAME(sort)(other, items, low, !there, patience);
     }
-    if (low < count) NAME(sort)(other + low, items + low, count - low, !there, patience);
+    if (low < count) NAME(sort)(moved + low, moves ? free + low : free, count - low, turned, left);
+}
+
+/* Whether keys rise from the start on, which few keys in any other order let pass. */
+static int NAME(rises)(const WORD *keys, int64_t count) {
+    int64_t i = 1;
+    while (i < count && keys[i] >= keys[i - 1]) i++;
+    return i >= count;
+}
+
+static void NAME(sort_here)(WORD *keys, int64_t count) {
+    WORD other[NEAR];
+    if (!NAME(rises)(keys, count)) NAME(sort)(keys, other, count, 0, 2 * (64 - __builtin_clzll((uint64_t)count | 1)));
 }

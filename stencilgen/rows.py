@@ -122,6 +122,8 @@ def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
         Wide("widen_low.b32w", ("b32w",), "b64w", "hl_op_b64w_b32w_low({x})"),
         Wide("widen_high.b32w", ("b32w",), "b64w", "hl_op_b64w_b32w_high({x})"),
         Wide("narrow.b64w.b64w", ("b64w", "b64w"), "b32w", "hl_op_b32w_b64w({x}, {y})"),
+        Wide("compress.i32w", ("i32w", "b32w"), "i32w", "hl_compress_i32w({x}, {y})"),
+        Wide("compress.i64w", ("i64w", "b64w"), "i64w", "hl_compress_i64w({x}, {y})"),
     )
     return found + [(wide.name, _wide_forms(target, wide, commutative=False)) for wide in resized]
 
@@ -135,7 +137,7 @@ def _array_specs() -> list[Spec]:
             Spec(f"getp.{short}", f"({C_TYPES[short]}){_place(short, '(char *){x}', '{y}')}", short, ("i64", "i64")),
             Spec(f"putp.{short}", f"{_place(short, '(char *){y}', '{z}')} = ({kind}){{x}};", None, (short, "i64", "i64")),
             Spec(f"geta.{short}", f"({C_TYPES[short]})*({kind} *)hl_readable({array}, {{x}}, sizeof({kind}))", short, ("i64",), long=True),
-            Spec(f"puta.{short}", f"*({kind} *)hl_writable({array}, {{y}}, sizeof({kind})) = ({kind}){{x}};", None, (short, "i64"), long=True),
+            Spec(f"puta.{short}", f"*({kind} *)hl_writable({array}, {{y}}, sizeof({kind})) = ({kind}){{x}};", None, (short, "i64")),
         ]
     for gathered in GATHERS:
         short, *indices = gathered.split(".")
@@ -145,7 +147,13 @@ def _array_specs() -> list[Spec]:
     for short in WIDE_SHORTS:
         text = f"hl_store_{short}({array}, {{x}}, {{y}}, {{z}});"
         found.append(Spec(f"storem.{short}", text, None, (short, "i64", "i64"), wide=True, long=True))
-    return found + [Spec(f"reverse.{short}", f"hl_reverse_{short}({{x}})", short, (short,), wide=True) for short in ("f32w", "f64w")]
+    for bits in (32, 64):
+        short, mask = f"i{bits}w", f"b{bits}w"
+        found += [
+            Spec(f"reverse.{short}", f"hl_reverse_{short}({{x}})", short, (short,), wide=True),
+            Spec(f"count.{mask}", f"hl_count_{mask}({{x}})", "i64", (mask,), wide=True),
+        ]
+    return found
 
 
 def _forms(target: Target, name: str, text: str, sources: tuple[str, ...], dst: str, commutative: bool) -> list[Spec]:

@@ -83,7 +83,7 @@ def test_a_gpu_is_one_object_and_says_that_it_is_not_there():
     assert places.gpu0.asynchronous
     assert not places.gpu0.available
     assert places.available() == (places.here, places.sequential, places.openmp)
-    with pytest.raises(TargetError, match="gpu0 is not available: .* Available: here, sequential, openmp"), places.gpu0:
+    with pytest.raises(TargetError, match=r"gpu0 is not available: .* Available: here, sequential, openmp"), places.gpu0:
         pass
     with pytest.raises(TargetError, match="gpu1 is not available"):
         places.resolve("gpu1")

@@ -62,7 +62,9 @@ def vector_names() -> list[str]:
     get.S     (index): the scalar there
     fold_R.T  one scalar: by row R the upper half of the lanes is combined into the lower until one is left
     iota.T    (index): index + 0, 1, 2, ...
-    reverse.T the lanes in the opposite order
+    reverse.T the lanes in the opposite order; of lanes of one size, whatever they hold, there is one stencil
+    compress.T (value, mask): the lanes that the mask holds for, from the first lane on
+    count.M   (mask): how many lanes it holds for
     widen_low.b32w, widen_high.b32w, narrow.b64w.b64w: masks with lanes of the other size
 
     Arrays of any size, whose bools are bytes. The descriptor of an array, at ctx + imm, is its address, its
@@ -79,7 +81,8 @@ def vector_names() -> list[str]:
     names += [f"{name}.{dtype.short}" for name in ("put", "get") for dtype in COMPUTE]
     names += ["iota.i32w", "iota.i64w", "widen_low.b32w", "widen_high.b32w", "narrow.b64w.b64w"]
     names += [f"{name}.{dtype.short}" for name in ("getp", "putp", "geta", "puta") for dtype in COMPUTE]
-    names += [*(f"gather.{gathered}" for gathered in GATHERS), *(f"storem.{short}" for short in WIDE_SHORTS), "reverse.f32w", "reverse.f64w"]
+    names += [*(f"gather.{gathered}" for gathered in GATHERS), *(f"storem.{short}" for short in WIDE_SHORTS)]
+    names += ["reverse.i32w", "reverse.i64w", "compress.i32w", "compress.i64w", "count.b32w", "count.b64w"]
     return names
 
 

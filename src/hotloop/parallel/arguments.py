@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hotloop.dtypes import COMPUTE, DType, as_dtype, bool_, float32, float64, int32, int64
+from hotloop.dtypes import DType, as_dtype, bool_, float32, float64, int32, int64
 from hotloop.errors import RangeError, TypeMismatch
 from hotloop.ir.dim import Dim
 from hotloop.ir.graph import Node, param_node
@@ -208,4 +208,3 @@ def kind_text(kind: Leaf) -> str:
     return f"({inner})" if kind[0] == "tuple" else f"[({inner})]"
 
 
-_ = COMPUTE

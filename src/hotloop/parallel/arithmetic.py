@@ -11,7 +11,7 @@ from hotloop.errors import HotloopError, TypeMismatch
 from hotloop.frontend.power import power
 from hotloop.ir.graph import Node, apply, constant, convert, exact_numbers
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.parallel.values import Number, as_type, joint_type, promoted
+from hotloop.parallel.values import Number, as_type, joint_type
 
 ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow",
@@ -144,6 +144,3 @@ def bound(dtype: DType, largest: bool) -> Any:
     if dtype.is_float:
         return float("inf") if largest else float("-inf")
     return dtype.limits[1] if largest else dtype.limits[0]
-
-
-__all__ = ["ARITHMETIC", "COMPARISONS", "SIGNS", "Mixed", "NeedsLoop", "promoted"]

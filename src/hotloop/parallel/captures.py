@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ import numpy as np
 
 from hotloop.dtypes import COMPUTE, DType, as_dtype, bool_, float64, int64
 from hotloop.errors import TypeMismatch
-from hotloop.parallel.arguments import Leaf, Arguments, is_data, kind_of
+from hotloop.parallel.arguments import Arguments, Leaf, is_data, kind_of
 from hotloop.parallel.library import LIBRARY
 from hotloop.parallel.primitive import Primitive
 from hotloop.parallel.rules import RULES
@@ -22,7 +20,7 @@ from hotloop.parallel.source import definition
 from hotloop.parallel.values import Builtin, Closure, Value
 
 if TYPE_CHECKING:
-    from hotloop.parallel.interpret import Place
+    from hotloop.parallel.place import Place
 
 Way = tuple[Any, ...]  # how to find a captured object again: see scope.python_value
 
@@ -105,6 +103,8 @@ class Captures:
             return None
         if _BUILTINS.get(short) is python:
             return Builtin(short, RULES[short])
+        if isinstance(python, FunctionType) and LIBRARY.get(short) is python:  # one that another one of the library calls
+            return library_function(python)
         module = (getattr(python, "__module__", None) or ("numpy" if isinstance(python, np.ufunc) else "")).partition(".")[0]
         if module.removeprefix("_") in _MODULES and _RENAMED.get(short, short) in RULES:
             return Builtin(short, RULES[_RENAMED.get(short, short)])
@@ -158,7 +158,3 @@ def _named(python: Any) -> str:
     if callable(python):
         return f"the Python function {getattr(python, '__name__', python)}"
     return f"a {type(python).__name__}"
-
-
-__all__ = ["Captures", "Watched", "found_again", "math"]
-Resolver = Callable[[str], Any]

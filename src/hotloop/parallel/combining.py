@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence as Items
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Items
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import DType, bool_, int64
 from hotloop.errors import ShapeError, SyntaxRefused, TypeMismatch
-from hotloop.ir.graph import Node, apply, constant, param_node
+from hotloop.ir.graph import LOOP, Node, apply, constant, param_node
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.ir.sweep import Effect, Filter, Fold, Operator, Reduce, Scan
+from hotloop.ir.sweep import AT, Effect, Filter, Fold, Operator, Reduce, Scan
 from hotloop.ops.shape import FOLDS, identity
 from hotloop.parallel.arithmetic import extremum, joint_type, truth
 from hotloop.parallel.moving import lazy, reversed_, sequence
@@ -18,7 +19,8 @@ from hotloop.parallel.trace import FALSE, ONE, ZERO, Site
 from hotloop.parallel.values import Builtin, Number, Sequence, Value, as_type, describe, leaves, mapped, rebuilt, weak
 
 if TYPE_CHECKING:
-    from hotloop.parallel.interpret import Interpreter, Place
+    from hotloop.parallel.interpret import Interpreter
+    from hotloop.parallel.place import Place
 
 add, lt, and_, or_, select, eq = (REGISTRY[name] for name in ("add", "lt", "and", "or", "select", "eq"))
 FOLDED = {REGISTRY[name] for name in FOLDS.values()}
@@ -40,6 +42,15 @@ def params_like(value: Value, types: Items[DType], weaks: Items[bool]) -> tuple[
     return params, rebuilt(value, iter([Number(param, light) for param, light in zip(params, weaks, strict=True)]))
 
 
+def operands_like(
+    interpreter: Interpreter, value: Value, types: Items[DType], weaks: Items[bool]
+) -> tuple[tuple[Node, ...], Value]:  # fmt: skip
+    """Return new params that are operands of an operator."""
+    params, found = params_like(value, types, weaks)
+    interpreter.trace.bound.update([param.id for param in params])
+    return params, found
+
+
 def accumulator(interpreter: Interpreter, place: Place, combine: Combine, name: str, start: Value, element: Value) -> Value:
     """Return, as a value, the type that holds what is combined: that of start, elements and results."""
     if not all(isinstance(leaf, Number) for leaf in (*leaves(start), *leaves(element))):
@@ -48,7 +59,7 @@ def accumulator(interpreter: Interpreter, place: Place, combine: Combine, name: 
     for _ in range(4):
         types, weaks = [leaf.dtype for leaf in leaves(outline)], [leaf.weak for leaf in leaves(outline)]
         with interpreter.trace.body():
-            result = combine(params_like(outline, types, weaks)[1], params_like(outline, types, weaks)[1])
+            result = combine(operands_like(interpreter, outline, types, weaks)[1], operands_like(interpreter, outline, types, weaks)[1])
         wider = _joint(place, name, outline, result)
         if [leaf.dtype for leaf in leaves(wider)] == types:
             return wider
@@ -70,8 +81,8 @@ def _joint(place: Place, name: str, a: Value, b: Value) -> Value:
 def operator_of(interpreter: Interpreter, combine: Combine, outline: Value) -> Operator:
     """Return an operator on values of a type, traced once."""
     types, weaks = [leaf.dtype for leaf in leaves(outline)], [leaf.weak for leaf in leaves(outline)]
-    left, a = params_like(outline, types, weaks)
-    right, b = params_like(outline, types, weaks)
+    left, a = operands_like(interpreter, outline, types, weaks)
+    right, b = operands_like(interpreter, outline, types, weaks)
     with interpreter.trace.body():
         result = combine(a, b)
     combined = tuple([as_type(leaf, dtype) for leaf, dtype in zip(leaves(result), types, strict=True)])
@@ -153,10 +164,8 @@ def _reduced_in_loop(interpreter: Interpreter, combine: Combine, source: Sequenc
         def combined() -> Value:
             return with_types(combine(so_far, with_types(trace.element(source, place), types, weaks)), types, weaks)
 
-        if source.keep is None:
-            following = combined()
-        else:
-            following = trace.choose(source.keep(place), combined, lambda: so_far, interpreter.merge)
+        keep = source.keep
+        following = combined() if keep is None else trace.choose(keep(place), combined, lambda: so_far, interpreter.merge)
         return [apply(add, place, ONE), *[leaf.node for leaf in leaves(following)]]
 
     inits = [ZERO if start is not None else ONE, *[leaf.node for leaf in leaves(first)]]
@@ -274,6 +283,10 @@ def counted(interpreter: Interpreter, source: Sequence) -> Node:
 def compacted(interpreter: Interpreter, source: Sequence) -> Sequence:
     """Return what `filter` left, in memory."""
     trace = interpreter.trace
+    if trace.depth and source.depth:
+        from hotloop.parallel.lifting import filtered_row
+
+        return filtered_row(interpreter, source)
     for block, known in source.forced:
         if any(block is open_block for open_block in trace.blocks):
             return known  # type: ignore[no-any-return]
@@ -281,19 +294,34 @@ def compacted(interpreter: Interpreter, source: Sequence) -> Sequence:
         from hotloop.ir.sweep import array_register
 
         kind = trace.probe(source)
-        arrays = mapped(lambda leaf: array_register(leaf.dtype), kind)
+        flat = all(isinstance(leaf, Number) for leaf in leaves(kind))  # of rows the places are kept
+        arrays = mapped(lambda leaf: array_register(leaf.dtype), kind) if flat else array_register(int64)
         kept = param_node(int64, ())
 
         def effects(i: Node) -> list[Effect]:
             keep = source.keep(i)  # type: ignore[misc]
             with trace.guarded(keep):
-                values = trace.element(source, i)
+                values = trace.element(source, i) if flat else Number(i)
             return [Filter(tuple(leaves(arrays)), keep, tuple([leaf.node for leaf in leaves(values)]), kept)]
 
         trace.sweep(source.length, effects)
         made = trace.stored(arrays, (kept,))
+        if not flat:
+            made = _rows_at(interpreter, source, made)
     source.forced.append((trace.blocks[-1], made))
     return made
+
+
+def _rows_at(interpreter: Interpreter, source: Sequence, places: Sequence) -> Sequence:
+    """Return the rows of a sequence at places that are in memory."""
+    trace = interpreter.trace
+
+    def element(i: Node) -> Value:
+        place = trace.element(places, i).node
+        trace.below[place.id] = source.length
+        return trace.element(source, place)
+
+    return lazy(interpreter, places.length, element)
 
 
 # ------------------------------------------------------------------------------------------------ scans
@@ -305,10 +333,10 @@ def scanned(
     """Return what is combined up to each element; with a start, before each element."""
     given = interpreter.whole(sequence(place, value, name))
     trace = interpreter.trace
-    if trace.depth and given.depth:
-        made = lazy(interpreter, given.length, lambda _: _refuse_inside(place, name))
-        made.lift = ("scan", function, given, start, backwards, place)
-        return made
+    if trace.depth and (given.depth or not _is_invariant(interpreter, place, function, start, trace.probe(given))):
+        from hotloop.parallel.lifting import scanned_row
+
+        return scanned_row(interpreter, place, name, function, given, start, backwards)
     source = reversed_(interpreter, place, given) if backwards else given
     source.depth = given.depth
 
@@ -330,6 +358,27 @@ def scanned(
 
         trace.sweep(source.length, effects)
         return trace.stored(arrays, (source.length,))
+
+
+def _is_invariant(interpreter: Interpreter, place: Place, function: Value, start: Value, element: Value) -> bool:
+    """Whether an operator and a start are sure to depend on no variable of the bodies around."""
+    if isinstance(function, Builtin):
+        return start is None or _is_constant(start)
+    params = [[param_node(leaf.dtype, ()) for leaf in leaves(element)] for _ in range(2)]
+    a, b = (rebuilt(element, iter([Number(param, leaf.weak) for param, leaf in zip(side, leaves(element), strict=True)])) for side in params)
+    with interpreter.trace.body() as frame:
+        found = leaves(interpreter.call(function, [a, b], place))
+    own = {param.id for side in params for param in side}
+    waiting, seen = [leaf.node for leaf in found if isinstance(leaf, Number)], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if node.id in seen or node.id in own or node.is_const:
+            continue
+        seen.add(node.id)
+        if not node.args or node.op in (LOOP, AT):
+            return False
+        waiting.extend(node.args)
+    return not frame.faults and (start is None or _is_constant(start))
 
 
 def _refuse_inside(place: Place, name: str) -> Value:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -66,9 +68,10 @@ class cuarray:
     Raises: TypeMismatch for elements of other types, ShapeError, RangeError.
     """
 
-    __slots__ = ("__weakref__", "_data")
+    __slots__ = ("__weakref__", "_data", "_inner")
     __hash__ = None  # type: ignore[assignment]
     _data: Any  # ndarray, Records, Ragged or Pending; compiled functions read it
+    _inner: bool  # set by `made` alone
 
     def __init__(self, source: Any, dtype: Any = None, *, copy: bool = True) -> None:  # Any: all that form_of takes; any type's name
         form = form_of(source, copy)
@@ -89,6 +92,11 @@ class cuarray:
     def pending(self) -> Pending | None:
         """What stands for the elements while they are not in the host's memory; for hotloop's own use."""
         return self._data if isinstance(self._data, Pending) else None
+
+    @property
+    def inner(self) -> bool:
+        """Whether it was made while elements of another sequence were computed one by one; for hotloop's own use."""
+        return getattr(self, "_inner", False)
 
     def _form(self) -> Form:
         data = self._data
@@ -176,7 +184,7 @@ class cuarray:
         return int(self.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
-        return elements(self.form, adopt)
+        return elements(self.form, made)
 
     def __getitem__(self, key: Any) -> Any:  # Any: an integer, a slice, a tuple of them; a number, a tuple, a cuarray
         """Return the element at a place, negative ones count from the end, or the elements of a slice.
@@ -185,13 +193,13 @@ class cuarray:
         """
         form = self.form
         if isinstance(key, slice):
-            return adopt(_sliced(form, key))
+            return made(_sliced(form, key))
         if isinstance(key, tuple):
             return self._at_axes(form, key)
         place, count = _index(key), form_length(form)
         if not -count <= place < count:
             raise BoundsError(f"index {place} is out of range for {count} element{'s' * (count != 1)}.")
-        return element(form, place + count if place < 0 else place, adopt)
+        return element(form, place + count if place < 0 else place, made)
 
     def _at_axes(self, form: Form, keys: tuple[Any, ...]) -> Any:
         if not isinstance(form, np.ndarray) or len(keys) > form.ndim:
@@ -201,7 +209,7 @@ class cuarray:
             if not isinstance(key, slice) and not -count <= _index(key) < count:
                 raise BoundsError(f"index {_index(key)} is out of range for axis {axis} of length {count}.")
         found = form[tuple([key if isinstance(key, slice) else _index(key) for key in keys])]
-        return adopt(np.ascontiguousarray(found)) if isinstance(found, np.ndarray) and found.ndim else found
+        return made(np.ascontiguousarray(found)) if isinstance(found, np.ndarray) and found.ndim else found
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeMismatch("a cuarray does not change. Make a new one: update(x, [(i, v)]) or scatter(values, places, x).")
@@ -307,14 +315,40 @@ class cuarray:
         return _text(self.form)
 
 
+_elements: ContextVar[int] = ContextVar("elements", default=0)  # how many functions of elements are running
+
+
+@contextmanager
+def computing_elements() -> Iterator[None]:
+    """Compute elements of a sequence one by one: sequences that are made meanwhile are `inner`."""
+    token = _elements.set(_elements.get() + 1)
+    try:
+        yield
+    finally:
+        _elements.reset(token)
+
+
+def is_computing_elements() -> bool:
+    """Whether elements of a sequence are computed one by one, here and now."""
+    return _elements.get() > 0
+
+
+def made(form: Form | Pending) -> cuarray:
+    """Return the cuarray of a form as it is, marked if it is made for one element alone."""
+    found = adopt(form)
+    if _elements.get():
+        found._inner = True  # noqa: SLF001 - our own class
+    return found
+
+
 def adopt(form: Form | Pending) -> cuarray:
     """Return the cuarray of a form as it is: no copy, no check. Arrays are C-contiguous, aligned, of a type that memory holds.
 
     Cost: under a quarter of a microsecond; results of compiled functions come this way.
     """
-    made: cuarray = _new(cuarray)
-    made._data = form  # noqa: SLF001 - our own class
-    return made
+    found: cuarray = _new(cuarray)
+    found._data = form  # noqa: SLF001 - our own class
+    return found
 
 
 def records(*columns: cuarray) -> cuarray:
@@ -407,10 +441,10 @@ def _structured(form: Records, dtype: Any, copy: bool | None) -> Array:
         raise ShapeError("a sequence of tuples is not one array; it cannot be shared. Use x.fields.")
     columns = [np.asarray(adopt(part)) for part in form.fields]
     types = [(f"f{i}", column.dtype, column.shape[1:]) for i, column in enumerate(columns)]
-    made = np.empty(form_length(form), types)
-    for name, column in zip(made.dtype.names or (), columns, strict=True):
-        made[name] = column
-    return made if dtype is None else made.astype(dtype)
+    found = np.empty(form_length(form), types)
+    for name, column in zip(found.dtype.names or (), columns, strict=True):
+        found[name] = column
+    return found if dtype is None else found.astype(dtype)
 
 
 class _Shown(np.ndarray):

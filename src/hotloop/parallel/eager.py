@@ -31,7 +31,7 @@ def _caller(name: str, fixed: tuple[str | None, ...], keywords: tuple[str, ...])
     passed = [*values[:first], *[f"{keyword}={value}" for keyword, value in zip(keywords, values[first:], strict=True)]]
     free = [variable for variable, text in zip(names, fixed, strict=True) if text is None]
     text = f"lambda {', '.join(free)}: {name}({', '.join(passed)})"
-    return cu(eval(text, {}), source=text)  # type: ignore[no-any-return]  # noqa: S307 - a text made of names alone
+    return cu(eval(text, {}), source=text)  # type: ignore[no-any-return]
 
 
 PRIMITIVES = {name: Primitive(name, definition, _run) for name, definition in here.DEFINITIONS.items()}

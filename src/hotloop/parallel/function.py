@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hotloop import _runner
 from hotloop.compiler import Options, compile_parallel
-from hotloop.errors import HotloopError, InternalError, TypeMismatch
+from hotloop.errors import HotloopError, TypeMismatch
 from hotloop.frontend.target import chosen_arch
 from hotloop.ir.graph import Node, exact_numbers
 from hotloop.ir.sweep import Compute
@@ -22,14 +21,14 @@ from hotloop.parallel.arguments import Arguments, Leaf, kind_text, kinds_of, pie
 from hotloop.parallel.captures import Captures, found_again
 from hotloop.parallel.cuarray import adopt, cuarray
 from hotloop.parallel.forms import Ragged, Records
-from hotloop.parallel.interpret import Place
+from hotloop.parallel.lifting import as_ragged
+from hotloop.parallel.place import Place
 from hotloop.parallel.places import Place as RunPlace
-from hotloop.parallel.scope import Scope
-from hotloop.parallel.source import Definition, definition
+from hotloop.parallel.source import Definition, definition, remember
 from hotloop.parallel.statements import Statements
 from hotloop.parallel.trace import ZERO, Site, Trace
+from hotloop.parallel.values import Closure, Number, Sequence, Value, describe
 from hotloop.passes.merge import merge
-from hotloop.parallel.values import Closure, Number, Sequence, Value, describe, leaves
 
 if TYPE_CHECKING:
     from hotloop.ir.sweep import Procedure
@@ -88,6 +87,8 @@ class _Results:
         assert memory is not None
         if memory.offset is not None or (memory.offsets and len(memory.shape) > 1):
             memory = self._copied(value)
+        if isinstance(memory.arrays, tuple) and len(memory.shape) > 1:  # tuples have one axis
+            memory = as_ragged(trace, memory)
         shape = tuple([param_node(n.dtype, ()) for n in memory.shape]) if len(memory.shape) > 1 else ()
         if shape:
             trace.emit(Compute(shape, memory.shape))
@@ -213,10 +214,12 @@ def _fail(site: int, values: Items[Any]) -> None:
     raise _Failed(site, values)
 
 
-class cu_function:  # noqa: N801 - what the decorator makes; users see the function's own name
+class cu_function:
     """A data-parallel function: see `cu`."""
 
     def __init__(self, function: Callable[..., Any], strict: bool, fast: bool, source: str | None) -> None:
+        if source is None:
+            remember(function)
         functools.update_wrapper(self, function)
         self.__wrapped_function__ = function
         self.strict = strict
@@ -248,6 +251,7 @@ class cu_function:  # noqa: N801 - what the decorator makes; users see the funct
         return f"<cu function {self.__wrapped_function__.__qualname__}>"
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call on the current place, or on `target_place=`."""
         place = places.current()
         direct = self._direct.get(place)
         if direct is not None and not keywords:
@@ -309,8 +313,6 @@ def cu(function: Callable[..., Any] | None = None, *, strict: bool = False, fast
         return functools.partial(cu, strict=strict, fast=fast, source=source)
     if isinstance(function, cu_function):
         return function
-    if not isinstance(function, FunctionType):
-        raise TypeMismatch(f"cu() takes a Python function, not {function!r}.")
     return cu_function(function, strict, fast, source)
 
 
@@ -334,4 +336,3 @@ def as_function(python: Any) -> Any:
 
 _MOST_FUNCTIONS = 1024
 __all__ = ["as_function", "cu", "cu_function"]
-_ = (np, Scope, InternalError, leaves)

@@ -4,13 +4,17 @@ A sequence is cut in chunks of CHUNK elements, whatever the number of threads. `
 then init and the chunks' results, left to right. By + * min max & | a chunk is combined in the order of all of
 hotloop's reductions (`ops.shape.fold_halves`), by any other operator left to right. Scans go left to right from
 what the chunks before give, combined in that order.
+
+Within a function that is applied to elements, a sequence that was made there (a row, a part of something, what `map`
+gives) is combined left to right, from init on, and so is any sequence by an operator of the user's.
 """
 
 from __future__ import annotations
 
 import builtins
+import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,7 @@ from hotloop.dtypes import as_dtype
 from hotloop.errors import HotloopError, ShapeError, TypeMismatch
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ops.shape import CHUNK, FOLDS, identity
-from hotloop.parallel.cuarray import adopt, cuarray
+from hotloop.parallel.cuarray import computing_elements, cuarray, is_computing_elements, made
 from hotloop.parallel.forms import Array, Form, Records, cut, form_length, picked
 from hotloop.parallel.here_scalars import Number, maximum, minimum, op_add, op_mul
 from hotloop.parallel.here_types import (
@@ -92,17 +96,17 @@ def known_as(function: Callable[..., Any]) -> str | None:
     if function in _KNOWN:
         return _KNOWN[function]
     left, right = Symbol("left"), Symbol("right")
-    made = recorded(function, left, right)
-    return made.name if made is not None and set(map(id, made.operands)) == {id(left), id(right)} else None
+    found = recorded(function, left, right)
+    return found.name if found is not None and set(map(id, found.operands)) == {id(left), id(right)} else None
 
 
 def recorded(function: Callable[..., Any], *symbols: Any) -> Symbol | None:
     """Return what a function does with symbols, if it is one operation; None for anything else."""
     try:
-        made = function(*symbols)
+        found = function(*symbols)
     except (HotloopError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # whatever it does with numbers alone
         return None
-    return made if isinstance(made, Symbol) else None
+    return found if isinstance(found, Symbol) else None
 
 
 # ------------------------------------------------------------------------------------------- combining chunks
@@ -131,10 +135,7 @@ def combined(function: Operator, chunk: Form, kind: Type) -> Any:
     row = _FOLDS.get(known_as(function) or "")
     if row is not None and row.lower is not None and isinstance(chunk, np.ndarray) and chunk.ndim == 1:
         return row.lower(chunk, axes=(0,))[()]
-    accumulator = converted(item(chunk, 0), kind)
-    for value in items(cut(chunk, 1, form_length(chunk))):
-        accumulator = converted(function(accumulator, value), kind)
-    return accumulator
+    return _in_order(function, items(chunk), kind)
 
 
 def accumulated(function: Operator, form: Form, *inits: Any) -> Type:
@@ -160,33 +161,51 @@ def reduce_(function: Operator, x: Any, init: Any = None) -> Any:
     What is combined has one type, which holds init, the elements, and the function's results. Without an init there must
     be elements. Raises: ShapeError.
     """
-    return _reduced("reduce", combining(function, "reduce"), sequence(x, "reduce"), () if init is None else (init,), kept_of(x))
+    return _reduced("reduce", combining(function, "reduce"), sequence(x, "reduce"), () if init is None else (init,), x)
 
 
-def _reduced(name: str, function: Operator, form: Form, inits: tuple[Any, ...], holds: Array | None = None) -> Any:
+def _reduced(name: str, function: Operator, form: Form, inits: tuple[Any, ...], x: Any) -> Any:
+    """Combine what is in `form`, the elements of x."""
     if not inits and not form_length(form):
         raise ShapeError(f"{name} of an empty sequence.")
-    kind, holds = accumulated(function, form, *inits), holds if inits else None
-    form, row = cast_form(form, kind), known_as(function)
+    one_by_one = _is_one_by_one(function, x)
+    with computing_elements():
+        kind = accumulated(function, form, *inits)
+        form, starts = cast_form(form, kind), [converted(init, kind) for init in inits]
+        if one_by_one:
+            return _in_order(function, itertools.chain(starts, items(form)), kind)
+        return _by_chunks(function, form, starts, kind, kept_of(x) if inits else None)
+
+
+def _by_chunks(function: Operator, form: Form, starts: list[Any], kind: Type, holds: Array | None) -> Any:
+    row = known_as(function)
     full = _filled(row, form, holds)
     totals = [combined(function, piece, kind) for piece in (chunks(form, holds) if full is None else chunks(full))]
-    starts = [converted(init, kind) for init in inits]
-    if row in _FOLDS and type_of_elements(form) is not None and totals:  # what begins comes last: init + total
-        return _in_order(function, [*starts, _in_order(function, totals, kind)], kind)
+    if row in _FOLDS and type_of_elements(form) is not None and totals:  # init + (what the chunks give)
+        totals = [_in_order(function, totals, kind)]
     return _in_order(function, [*starts, *totals], kind)
 
 
-def _in_order(function: Operator, values: list[Any], kind: Type) -> Any:
-    accumulator, *rest = values
+def _in_order(function: Operator, values: Iterable[Any], kind: Type) -> Any:
+    rest = iter(values)
+    accumulator = next(rest)
     for value in rest:
         accumulator = converted(function(accumulator, value), kind)
     return accumulator
 
 
+def _is_one_by_one(function: Operator, x: Any) -> bool:
+    """Whether elements are combined without chunks: for one element of another sequence."""
+    if not is_computing_elements():
+        return False
+    is_users = function not in _KNOWN and not function.__module__.startswith("hotloop.parallel.here")
+    return is_users or (x.inner if isinstance(x, cuarray) else isinstance(x, list))
+
+
 def combining(function: Any, name: str) -> Operator:
     """Return a function of two operands; Python's min and max are hotloop's, where NaN wins."""
-    made: Operator = {builtins.min: minimum, builtins.max: maximum}.get(function) or plain(function, name)
-    return made
+    found: Operator = {builtins.min: minimum, builtins.max: maximum}.get(function) or plain(function, name)
+    return found
 
 
 # ----------------------------------------------------------------------------------------------------- scans
@@ -195,16 +214,18 @@ def combining(function: Any, name: str) -> Operator:
 def _scanned(name: str, function: Any, x: Any, inits: tuple[Any, ...], exclusive: bool, backwards: bool) -> cuarray:
     function = combining(function, name)
     form = _turned(sequence(x, name), backwards)
-    kind = accumulated(function, form, *inits)
-    form = cast_form(form, kind)
+    one_by_one = _is_one_by_one(function, x)
     found: list[Any] = []
-    before = [converted(init, kind) for init in inits]  # what the chunks before give: one value, or none yet
-    for chunk in chunks(form):
-        found.extend(_running(function, chunk, before, kind, exclusive))
-        total = combined(function, chunk, kind)
-        before = [converted(function(before[0], total), kind)] if before else [total]
-    made = collected(found, form)
-    return adopt(_turned(made.form, backwards))
+    with computing_elements():
+        kind = accumulated(function, form, *inits)
+        form = cast_form(form, kind)
+        before = [converted(init, kind) for init in inits]  # what the chunks before give: one value, or none yet
+        for chunk in [form] if one_by_one else chunks(form):
+            found.extend(_running(function, chunk, before, kind, exclusive))
+            if not one_by_one:
+                total = combined(function, chunk, kind)
+                before = [converted(function(before[0], total), kind)] if before else [total]
+    return made(_turned(collected(found, form).form, backwards))
 
 
 def _running(function: Operator, chunk: Form, before: list[Any], kind: Type, exclusive: bool) -> list[Any]:
@@ -254,13 +275,13 @@ def sum_(x: Any, start: Any = 0) -> Number:
     """Return reduce(op_add, x, 0): of the elements' type, of bools how many hold (int64)."""
     array = numbers(x, "sum")
     array = array.astype(np.int64) if array.dtype == bool else array
-    return _reduced("sum", op_add, array, (start,), kept_of(x))
+    return _reduced("sum", op_add, array, (start,), x)
 
 
 @quiet
 def prod(x: Any) -> Number:
     """Return reduce(op_mul, x, 1)."""
-    return _reduced("prod", op_mul, numbers(x, "prod"), (1,), kept_of(x))
+    return _reduced("prod", op_mul, numbers(x, "prod"), (1,), x)
 
 
 def _extremum(name: str, function: Operator, before: Callable[[Any, Any], bool], given: tuple[Any, ...]) -> Any:
@@ -270,7 +291,7 @@ def _extremum(name: str, function: Operator, before: Callable[[Any, Any], bool],
             function = _first_tuple(before)
         elif not isinstance(form, np.ndarray) or form.ndim > 1:
             raise TypeMismatch(f"{name}: a sequence of numbers or tuples is needed.")
-        return _reduced(name, function, form, ())
+        return _reduced(name, function, form, (), given[0])
     found, *others = given[0] if len(given) == 1 else given
     for number in others:
         found = function(found, number)
@@ -332,7 +353,9 @@ def all_(x: Any) -> np.bool_:
 def count(pred: Callable[[Any], Any], x: Any) -> int:
     """Return for how many elements a predicate holds, a Python int: its type yields to that of other numbers."""
     pred = plain(pred, "count")
-    return builtins.sum(1 for value in items(sequence(x, "count")) if pred(value))
+    form = sequence(x, "count")
+    with computing_elements():
+        return builtins.sum(1 for value in items(form) if pred(value))
 
 
 def _extreme_place(name: str, x: Any, of: Callable[[Array], Any]) -> np.int64:

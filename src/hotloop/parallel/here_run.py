@@ -59,7 +59,7 @@ def _prepared(value: Any) -> Any:
         return computed(np.asarray(value))[()]
     if isinstance(value, tuple):
         return tuple(map(_prepared, value))
-    if isinstance(value, (int, float, NdIndex)):
+    if isinstance(value, (int, float, str, NdIndex)):
         return value
     return adopt(in_types(form_of(value, copy=False), computed)) if is_sequence(value) else rebuilt(value)
 
@@ -138,11 +138,14 @@ def _function_of_items(elt: ast.expr, target: ast.expr, node: ast.AST) -> ast.ex
     return ast.copy_location(ast.Lambda(arguments, ast.ListComp(elt, [generator])), node)
 
 
-def _translated(function: FunctionType) -> CodeType:
-    """Return the code of a function as the language means it; its own where its text is not found."""
+def _translated(function: FunctionType, decorated: Any) -> CodeType:
+    """Return the code of a function as the language means it; its own where its text is not found.
+
+    decorated: the @cu function that it is, which may know its text from the user, or None.
+    """
     code = function.__code__
     try:
-        found = source.definition(function)
+        found = getattr(decorated, "__cu__", None) or source.definition(function)
     except (SourceError, SourceNotFound, SourceChanged, SyntaxRefused):
         return code
     node = ast.fix_missing_locations(_Translation().visit(copy.deepcopy(found.node)))
@@ -191,7 +194,7 @@ class Rebuilder:
             return _Module(value, self) if value.__name__.partition(".")[0] in _MODULES else value
         inner = getattr(value, "__wrapped_function__", None)  # a @cu function, or a primitive
         if inner is not None and not isinstance(value, type):
-            return self.value(inner)
+            return self._function(inner, value) if _is_users(inner) else self.value(inner)
         if isinstance(value, DType) and value.name in DEFINITIONS:
             return DEFINITIONS[value.name]
         known = _definition_of(value)
@@ -199,11 +202,11 @@ class Rebuilder:
             return known
         return self._function(value) if _is_users(value) else value
 
-    def _function(self, function: FunctionType) -> FunctionType:
+    def _function(self, function: FunctionType, decorated: Any = None) -> FunctionType:
         found = self._functions.get(id(function))
         if found is not None:
             return found
-        code, cells = _translated(function), dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        code, cells = _translated(function, decorated), dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         fresh = {name: CellType() for name in code.co_freevars}
         variables = self._globals.get(id(function.__globals__))
         if variables is None:
@@ -240,7 +243,7 @@ def _definition_of(value: Any) -> Callable[..., Any] | None:
 
 
 def _is_ours(function: FunctionType) -> bool:
-    return function.__module__.startswith("hotloop.parallel.here") or function.__globals__.get("__builtins__") is BUILTINS
+    return (function.__module__ or "").startswith("hotloop.parallel.here") or function.__globals__.get("__builtins__") is BUILTINS
 
 
 def _is_users(value: Any) -> bool:

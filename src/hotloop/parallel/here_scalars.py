@@ -14,7 +14,7 @@ from hotloop.errors import TypeMismatch
 from hotloop.frontend import functions
 from hotloop.ir.fold import evaluate
 from hotloop.ir.op import REGISTRY, Op
-from hotloop.parallel.cuarray import adopt
+from hotloop.parallel.cuarray import made as sequence_of
 from hotloop.parallel.forms import in_types
 from hotloop.parallel.here_types import as_dtype, is_sequence, joint, numbers, quiet, sequence, type_of
 
@@ -122,7 +122,7 @@ def where(condition: Number, x: Number, y: Number) -> Number:
 def _cast(dtype: np.dtype[Any], name: str) -> Function:
     def cast(x: Any) -> Any:
         if is_sequence(x):
-            return adopt(in_types(sequence(x, name), lambda array: array.astype(dtype)))
+            return sequence_of(in_types(sequence(x, name), lambda array: array.astype(dtype)))
         return as_dtype(x, dtype)
 
     cast.__name__ = name
@@ -264,7 +264,7 @@ _BINARY = {
 OPERATORS: dict[str, Function] = {name: _binary(sign, of) for name, (sign, of) in _BINARY.items()}
 for _name, _made in OPERATORS.items():
     _made.__name__ = _name
-op_add, op_mul, op_sub = OPERATORS["op_add"], OPERATORS["op_mul"], OPERATORS["op_sub"]
+op_add, op_mul = OPERATORS["op_add"], OPERATORS["op_mul"]
 
 SCALARS: dict[str, Function] = {
     **ELEMENTARY, **CASTS, **OPERATORS, "where": where, "cast_to": cast_to, "cast_to_el": cast_to_el, "max_bound": max_bound,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hotloop.errors import BoundsError, ShapeError, TypeMismatch
-from hotloop.parallel.cuarray import adopt, cuarray
+from hotloop.parallel.cuarray import cuarray, made
 from hotloop.parallel.forms import Array, Form, Ragged, Records, cut, joined, picked
 from hotloop.parallel.here_folds import Symbol, leaves, recorded
 from hotloop.parallel.here_scalars import op_add
@@ -53,14 +53,14 @@ def _symbols(form: Form) -> Any:
 def _key_of(less: Less, form: Form) -> tuple[int, bool] | None:
     """Return (key, descending) if an order compares one key of two elements by < or >, else None."""
     left, right = _symbols(form), _symbols(form)
-    made = recorded(less, left, right)
-    if made is None or made.name not in ("lt", "gt"):
+    found = recorded(less, left, right)
+    if found is None or found.name not in ("lt", "gt"):
         return None
     for number, (a, b) in enumerate(zip(leaves(left), leaves(right), strict=True)):
-        if made.operands[0] is a and made.operands[1] is b:
-            return number, made.name == "gt"
-        if made.operands[0] is b and made.operands[1] is a:
-            return number, made.name == "lt"
+        if found.operands[0] is a and found.operands[1] is b:
+            return number, found.name == "gt"
+        if found.operands[0] is b and found.operands[1] is a:
+            return number, found.name == "lt"
     return None
 
 
@@ -92,12 +92,12 @@ def _order_and_rest(name: str, given: tuple[Any, ...]) -> tuple[Less | None, Any
 
 @quiet
 def sort(*given: Any) -> cuarray:
-    """Return the elements in ascending order, sort(x), or by a strict weak order, sort(less, x). Stable.
+    """Return the elements in ascending order, or by a strict weak order that comes first. Stable.
 
     An order that compares one number of each element by < or > is that of `argsort`.
     """
     less, x = _order_and_rest("sort", given)
-    return adopt(_sorted(less, sequence(x, "sort"), "sort"))
+    return made(_sorted(less, sequence(x, "sort"), "sort"))
 
 
 @quiet
@@ -107,7 +107,7 @@ def segmented_sort(*given: Any) -> cuarray:
     rows = rows_of(x, "segmented_sort")
     starts, ends = rows.offsets[:-1].tolist(), rows.offsets[1:].tolist()
     found = [_sorted(less, cut(rows.values, start, end), "segmented_sort") for start, end in zip(starts, ends, strict=True) if start < end]
-    return adopt(Ragged(joined(found) if found else rows.values, rows.offsets))
+    return made(Ragged(joined(found) if found else rows.values, rows.offsets))
 
 
 def argsort(x: Any, descending: Any = False) -> cuarray:
@@ -115,7 +115,7 @@ def argsort(x: Any, descending: Any = False) -> cuarray:
 
     Tuples compare by the first parts that differ.
     """
-    return adopt(order_of(columns(sequence(x, "argsort"), "argsort"), bool(descending)))
+    return made(order_of(columns(sequence(x, "argsort"), "argsort"), bool(descending)))
 
 
 def sort_by_key(keys: Any, values: Any) -> tuple[cuarray, cuarray]:
@@ -123,7 +123,7 @@ def sort_by_key(keys: Any, values: Any) -> tuple[cuarray, cuarray]:
     first, second = sequence(keys, "sort_by_key"), sequence(values, "sort_by_key")
     same_length("sort_by_key", first, second)
     order = order_of(columns(first, "sort_by_key"), False)
-    return adopt(picked(first, order)), adopt(picked(second, order))
+    return made(picked(first, order)), made(picked(second, order))
 
 
 def top_k(x: Any, k: Any) -> tuple[cuarray, cuarray]:
@@ -132,7 +132,7 @@ def top_k(x: Any, k: Any) -> tuple[cuarray, cuarray]:
     if not 0 <= k <= len(array):
         raise ShapeError(f"top_k: {k} of {len(array)} elements.")
     places = _order(array, True)[: int(k)]
-    return adopt(array[places]), adopt(places)
+    return made(array[places]), made(places)
 
 
 # ---------------------------------------------------------------------------------------------- distinct ones
@@ -154,7 +154,7 @@ def unique_counts(x: Any) -> tuple[cuarray, cuarray]:
     array = numbers(x, "unique")
     array = array[_order(array, False)]
     starts = np.flatnonzero(_starts(array))
-    return adopt(array[starts]), adopt(np.diff(np.append(starts, len(array))).astype(np.int64))
+    return made(array[starts]), made(np.diff(np.append(starts, len(array))).astype(np.int64))
 
 
 def searchsorted(x: Any, v: Any, side: Literal["left", "right"] = "left") -> Any:
@@ -163,7 +163,7 @@ def searchsorted(x: Any, v: Any, side: Literal["left", "right"] = "left") -> Any
         raise TypeMismatch(f'searchsorted: side is "left" or "right", not {side!r}.')
     array = numbers(x, "searchsorted")
     if is_sequence(v):
-        return adopt(np.searchsorted(array, numbers(v, "searchsorted"), side).astype(np.int64))
+        return made(np.searchsorted(array, numbers(v, "searchsorted"), side).astype(np.int64))
     return np.int64(np.searchsorted(array, as_dtype(v, np.result_type(array.dtype, v)), side))
 
 
@@ -180,7 +180,7 @@ def histogram(i: Any, n: Any, weights: Any = None) -> cuarray:
         raise BoundsError(f"histogram: {bins[first]} at place {first} is out of range for {n} bins.")
     added = np.ones(len(bins), np.int64) if weights is None else numbers(weights, "histogram")
     added = added.astype(np.int64) if added.dtype == bool else added
-    return scatter(adopt(added), adopt(bins), adopt(np.zeros(int(n), added.dtype)), op_add)
+    return scatter(made(added), made(bins), made(np.zeros(int(n), added.dtype)), op_add)
 
 
 SEARCHING: dict[str, Callable[..., Any]] = {

@@ -1,4 +1,4 @@
-"""Combining within rows of a sequence of sequences, and within runs of equal keys, left to right, in plain Python."""
+"""Combining within rows of a sequence of sequences, and within runs of equal keys, in plain Python: left to right."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hotloop.parallel.cuarray import adopt, cuarray
-from hotloop.parallel.forms import Form, Ragged, cut, picked
-from hotloop.parallel.here_folds import Operator, accumulated, combining
+from hotloop.parallel.cuarray import cuarray, made
+from hotloop.parallel.forms import Form, Ragged, Records, cut, form_length, picked
+from hotloop.parallel.here_folds import Operator, accumulated, combining, scan
 from hotloop.parallel.here_search import columns
 from hotloop.parallel.here_sequences import rows_of
 from hotloop.parallel.here_types import Type, cast_form, collected, converted, items, quiet, same_length, sequence
@@ -42,13 +42,19 @@ def segmented_reduce(op: Operator, ragged: Any, init: Any) -> cuarray:
 
 @quiet
 def segmented_scan(op: Operator, ragged: Any) -> cuarray:
-    """Return for each row its elements combined up to each of them, left to right."""
+    """Return for each row its elements combined up to each of them: one scan, which starts anew where a row starts."""
     function = combining(op, "segmented_scan")
     rows = rows_of(ragged, "segmented_scan")
     kind = accumulated(function, rows.values)
-    rows = Ragged(cast_form(rows.values, kind), rows.offsets)
-    found = [value for row in _rows(rows) for value in _running(function, row, kind, [])]
-    return adopt(Ragged(collected(found, rows.values).form, rows.offsets))
+    starts = np.zeros(form_length(rows.values), bool)
+    starts[rows.offsets[:-1][np.diff(rows.offsets) > 0]] = True
+
+    def since_start(a: Any, b: Any) -> Any:
+        return a[0] | b[0], b[1] if b[0] else converted(function(a[1], b[1]), kind)
+
+    found = scan(since_start, made(Records((starts, cast_form(rows.values, kind))))).form
+    assert isinstance(found, Records)
+    return made(Ragged(found.fields[1], rows.offsets))
 
 
 @quiet
@@ -63,7 +69,7 @@ def reduce_by_key(op: Operator, keys: Any, values: Any) -> tuple[cuarray, cuarra
     starts = np.flatnonzero(np.concatenate([np.ones(min(count, 1), bool), differs]))
     kind = accumulated(function, second)
     rows = _rows(Ragged(cast_form(second, kind), np.append(starts, count)))[: len(starts)]
-    return adopt(picked(first, starts)), collected([_running(function, row, kind, [])[-1] for row in rows], second)
+    return made(picked(first, starts)), collected([_running(function, row, kind, [])[-1] for row in rows], second)
 
 
 SEGMENTS: dict[str, Callable[..., Any]] = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hotloop.errors import ShapeError, TypeMismatch
-from hotloop.parallel.cuarray import adopt, as_ragged, cuarray
+from hotloop.parallel.cuarray import as_ragged, computing_elements, cuarray, made
 from hotloop.parallel.forms import Array, Form, Ragged, Records, counted, cut, form_length, form_of_items, joined, offsets_of, picked
 from hotloop.parallel.here_folds import scatter_into
 from hotloop.parallel.here_types import (
@@ -52,9 +52,11 @@ def map_(function: Function, *x: Any) -> cuarray:
     forms = [sequence(source, "map") for source in x]
     same_length("map", *forms)
     empty = forms[0] if not isinstance(x[0], NdIndex) else np.empty(0, np.int64)
-    found = with_kept(collected(builtins.map(function, *builtins.map(items, forms)), empty), kept_of(x[0]) if len(x) == 1 else None)
+    with computing_elements():
+        results = list(builtins.map(function, *builtins.map(items, forms)))
+    found = with_kept(collected(results, empty), kept_of(x[0]) if len(x) == 1 else None)
     shapes = [source.shape for source in x if isinstance(source, NdIndex)]
-    return adopt(_in_shape(found.form, shapes[0])) if shapes else found
+    return made(_in_shape(found.form, shapes[0])) if shapes else found
 
 
 def _in_shape(form: Form, shape: tuple[int, ...]) -> Form:
@@ -68,10 +70,15 @@ def filter_(pred: Function, x: Any) -> cuarray:
     """Return the elements for which a predicate holds, in order."""
     pred = plain(pred, "filter")
     form = sequence(x, "filter")
-    holds = np.array([bool(pred(value)) for value in items(form)], bool)
+    holds = _answers(pred, form)
     before = kept_of(x)
     places = holds if before is None else _spread(holds, before)
     return with_kept(_kept(form, holds), places)
+
+
+def _answers(pred: Function, form: Form) -> Array:
+    with computing_elements():
+        return np.array([bool(pred(value)) for value in items(form)], bool)
 
 
 def _spread(holds: Array, before: Array) -> Array:
@@ -85,7 +92,7 @@ def partition(pred: Function, x: Any) -> tuple[cuarray, cuarray]:
     """Return the elements for which a predicate holds, and the others, both in order."""
     pred = plain(pred, "partition")
     form = sequence(x, "partition")
-    holds = np.array([bool(pred(value)) for value in items(form)], bool)
+    holds = _answers(pred, form)
     return _kept(form, holds), _kept(form, ~holds)
 
 
@@ -97,7 +104,7 @@ def pack(flags: Any, x: Any) -> cuarray:
 
 
 def _kept(form: Form, holds: Array) -> cuarray:
-    return adopt(picked(form, np.flatnonzero(holds)))
+    return made(picked(form, np.flatnonzero(holds)))
 
 
 def zip_(*x: Any) -> cuarray:
@@ -106,7 +113,7 @@ def zip_(*x: Any) -> cuarray:
         raise TypeMismatch("zip needs at least one sequence.")
     forms = [sequence(source, "zip") for source in x]
     same_length("zip", *forms)
-    return adopt(Records(tuple(forms)))
+    return made(Records(tuple(forms)))
 
 
 def unzip(x: Any) -> tuple[cuarray, ...]:
@@ -114,13 +121,13 @@ def unzip(x: Any) -> tuple[cuarray, ...]:
     form = sequence(x, "unzip")
     if not isinstance(form, Records):
         raise TypeMismatch("unzip: a sequence of tuples is needed.")
-    return tuple(builtins.map(adopt, form.fields))
+    return tuple(builtins.map(made, form.fields))
 
 
 def enumerate_(x: Any, start: int = 0) -> cuarray:
     """Return the sequence of (place, element); places count from `start`."""
     form = sequence(x, "enumerate")
-    return adopt(Records((np.arange(form_length(form), dtype=np.int64) + np.int64(start), form)))
+    return made(Records((np.arange(form_length(form), dtype=np.int64) + np.int64(start), form)))
 
 
 # ------------------------------------------------------------------------------------------ sequences by rule
@@ -128,7 +135,7 @@ def enumerate_(x: Any, start: int = 0) -> cuarray:
 
 def range_(*bounds: Any) -> cuarray:
     """Return the integers (int64) of Python's range: range(stop), range(start, stop), range(start, stop, step)."""
-    return adopt(counted(builtins.range(*[_whole(bound, "range") for bound in bounds])))
+    return made(counted(builtins.range(*[_whole(bound, "range") for bound in bounds])))
 
 
 def _whole(number: Any, name: str) -> int:
@@ -155,7 +162,7 @@ def len_(x: Any) -> int:
 def replicate(v: Any, n: Any) -> cuarray:
     """Return a sequence of n times v, a number or a tuple of them; none if n is negative."""
     one = form_of_items([v])
-    return adopt(picked(one, np.zeros(builtins.max(_whole(n, "replicate"), 0), np.int64)))
+    return made(picked(one, np.zeros(builtins.max(_whole(n, "replicate"), 0), np.int64)))
 
 
 def ndindex(*shape: Any) -> NdIndex:
@@ -169,7 +176,7 @@ def ndindex(*shape: Any) -> NdIndex:
 def gather(x: Any, i: Any) -> cuarray:
     """Return the elements of x at places i; negative ones count from the end. Raises: BoundsError."""
     form = sequence(x, "gather")
-    return with_kept(adopt(picked(form, indices_in(i, form_length(form), "gather"))), kept_of(i))
+    return with_kept(made(picked(form, indices_in(i, form_length(form), "gather"))), kept_of(i))
 
 
 @quiet
@@ -183,7 +190,7 @@ def scatter(src: Any, i: Any, dst: Any, op: Function | None = None) -> cuarray:
     places = indices_in(i, form_length(target), "scatter")
     same_length("scatter", values, places)
     _refuse_narrowing(type_of_elements(values), type_of_elements(target))
-    return adopt(_placed(values, places, target)) if op is None else scatter_into(op, values, places, target)
+    return made(_placed(values, places, target)) if op is None else scatter_into(op, values, places, target)
 
 
 def _refuse_narrowing(given: Type, target: Type) -> None:
@@ -212,7 +219,7 @@ def permute(x: Any, i: Any) -> cuarray:
     form = sequence(x, "permute")
     places = indices_in(i, form_length(form), "permute")
     same_length("permute", form, places)
-    return adopt(_placed(form, places, _zeros(form)))
+    return made(_placed(form, places, _zeros(form)))
 
 
 def _zeros(form: Form) -> Form:
@@ -229,18 +236,18 @@ def update(dst: Any, pairs: Any) -> cuarray:
         return scatter(pairs[1], pairs[0], dst)
     form = sequence(pairs, "update")
     if not form_length(form):
-        return adopt(sequence(dst, "update"))
+        return made(sequence(dst, "update"))
     if not isinstance(form, Records) or len(form.fields) != 2:
         raise TypeMismatch("update: a sequence of pairs (place, value) is needed.")
     places, values = form.fields
-    return scatter(adopt(values), adopt(places), dst)
+    return scatter(made(values), made(places), dst)
 
 
 def shift(x: Any, a: Any, d: Any) -> cuarray:
     """Return the sequence of x[i + a], or d where that lies outside: a > 0 moves to the left."""
     form = sequence(x, "shift")
     count = form_length(form)
-    return adopt(_or_outside(form, np.arange(count) + _whole(a, "shift"), d))
+    return made(_or_outside(form, np.arange(count) + _whole(a, "shift"), d))
 
 
 def _or_outside(form: Form, places: Array, outside: Any) -> Form:
@@ -255,13 +262,13 @@ def rotate(x: Any, a: Any) -> cuarray:
     """Return the sequence of x[(i + a) % len(x)]."""
     form = sequence(x, "rotate")
     count = form_length(form)
-    return adopt(picked(form, (np.arange(count) + _whole(a, "rotate")) % builtins.max(count, 1)))
+    return made(picked(form, (np.arange(count) + _whole(a, "rotate")) % builtins.max(count, 1)))
 
 
 def reversed_(x: Any) -> cuarray:
     """Return the elements from the last to the first."""
     form = sequence(x, "reversed")
-    return adopt(picked(form, np.arange(form_length(form))[::-1]))
+    return made(picked(form, np.arange(form_length(form))[::-1]))
 
 
 def concatenate(*x: Any) -> cuarray:
@@ -269,20 +276,20 @@ def concatenate(*x: Any) -> cuarray:
     parts = x[0] if len(x) == 1 and isinstance(x[0], (tuple, list)) and all(builtins.map(is_sequence, x[0])) else x
     if not parts:
         raise TypeMismatch("concatenate needs at least one sequence.")
-    return adopt(joined([sequence(part, "concatenate") for part in parts]))
+    return made(joined([sequence(part, "concatenate") for part in parts]))
 
 
 def take(x: Any, n: Any) -> cuarray:
     """Return the first n elements, all if there are fewer; none if n is negative."""
     form = sequence(x, "take")
-    return adopt(cut(form, 0, builtins.min(builtins.max(_whole(n, "take"), 0), form_length(form))))
+    return made(cut(form, 0, builtins.min(builtins.max(_whole(n, "take"), 0), form_length(form))))
 
 
 def drop(x: Any, n: Any) -> cuarray:
     """Return all but the first n elements, none if there are fewer; all if n is negative."""
     form = sequence(x, "drop")
     count = form_length(form)
-    return adopt(cut(form, builtins.min(builtins.max(_whole(n, "drop"), 0), count), count))
+    return made(cut(form, builtins.min(builtins.max(_whole(n, "drop"), 0), count), count))
 
 
 def interleave(*x: Any) -> cuarray:
@@ -290,19 +297,19 @@ def interleave(*x: Any) -> cuarray:
     forms = [sequence(source, "interleave") for source in x]
     count = same_length("interleave", *forms)
     order = np.arange(count * len(forms)).reshape(len(forms), count).T.reshape(-1)
-    return adopt(picked(joined(forms), order))
+    return made(picked(joined(forms), order))
 
 
 def evens(x: Any) -> cuarray:
     """Return the elements at places 0, 2, 4, ..."""
     form = sequence(x, "evens")
-    return adopt(picked(form, np.arange(0, form_length(form), 2)))
+    return made(picked(form, np.arange(0, form_length(form), 2)))
 
 
 def odds(x: Any) -> cuarray:
     """Return the elements at places 1, 3, 5, ..."""
     form = sequence(x, "odds")
-    return adopt(picked(form, np.arange(1, form_length(form), 2)))
+    return made(picked(form, np.arange(1, form_length(form), 2)))
 
 
 @quiet
@@ -311,7 +318,7 @@ def adjacent_difference(x: Any) -> cuarray:
     array = numbers(x, "adjacent_difference")
     if array.dtype == bool:
         raise TypeMismatch("adjacent_difference: bools cannot be subtracted. Use int64(x).")
-    return adopt(np.concatenate([array[:1], array[1:] - array[:-1]]))
+    return made(np.concatenate([array[:1], array[1:] - array[:-1]]))
 
 
 @quiet
@@ -325,8 +332,9 @@ def stencil(function: Function, offsets: Any, x: Any, outside: Any) -> cuarray:
     if not isinstance(form, np.ndarray):
         raise TypeMismatch("stencil: an array of numbers is needed.")
     found = [_moved(form, offset, outside) for offset in offsets]
-    made = collected(builtins.map(function, *builtins.map(np.ravel, found)), form.reshape(-1))
-    return adopt(_in_shape(made.form, form.shape))
+    with computing_elements():
+        results = list(builtins.map(function, *builtins.map(np.ravel, found)))
+    return made(_in_shape(collected(results, form.reshape(-1)).form, form.shape))
 
 
 def _moved(array: Array, offset: Any, outside: Any) -> Array:
@@ -353,25 +361,25 @@ def segments(values: Any, lengths: Any) -> cuarray:
         raise TypeMismatch(f"segments: lengths are integers, not {sizes.dtype}.")
     if (sizes < 0).any() or sizes.sum() != form_length(form):
         raise ShapeError(f"segments: lengths are not negative, and {form_length(form)} in all; these are {int(sizes.sum())}.")
-    return adopt(Ragged(form, offsets_of(sizes.astype(np.int64))))
+    return made(Ragged(form, offsets_of(sizes.astype(np.int64))))
 
 
 def rows_of(x: Any, name: str) -> Ragged:
     """Return a sequence of sequences as a ragged one. Raises: TypeMismatch."""
-    made = as_ragged(sequence(x, name))
-    if made is None:
+    found = as_ragged(sequence(x, name))
+    if found is None:
         raise TypeMismatch(f"{name}: a sequence of sequences is needed.")
-    return made
+    return found
 
 
 def flatten(x: Any) -> cuarray:
     """Return the elements of all rows, one row after the other."""
-    return adopt(rows_of(x, "flatten").values)
+    return made(rows_of(x, "flatten").values)
 
 
 def lengths(x: Any) -> cuarray:
     """Return the length of each row, int64."""
-    return adopt(np.diff(rows_of(x, "lengths").offsets))
+    return made(np.diff(rows_of(x, "lengths").offsets))
 
 
 MOVING: dict[str, Function] = {

@@ -14,7 +14,7 @@ import numpy as np
 from hotloop.errors import BoundsError, ShapeError, TypeMismatch
 from hotloop.frontend.literals import computed
 from hotloop.parallel import places
-from hotloop.parallel.cuarray import Pending, adopt, cuarray
+from hotloop.parallel.cuarray import Pending, cuarray, made
 from hotloop.parallel.forms import (
     Array,
     Form,
@@ -46,10 +46,10 @@ class NdIndex:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return elements(self.records(), adopt)
+        return elements(self.records(), made)
 
     def __getitem__(self, place: int) -> Any:
-        return adopt(self.records())[place]
+        return made(self.records())[place]
 
     def records(self) -> Records:
         """Return the tuples as one sequence."""
@@ -85,7 +85,7 @@ def is_sequence(x: Any) -> bool:
     """Whether a value is a sequence in the language: a tuple is not, nor is a number."""
     if isinstance(x, (cuarray, list, range, NdIndex)):
         return True
-    return not isinstance(x, (tuple, *Scalar)) and not callable(x) and getattr(x, "ndim", 1) > 0 and hasattr(x, "__len__")
+    return not isinstance(x, (tuple, str, bytes, dict, set, frozenset, *Scalar)) and not callable(x) and getattr(x, "ndim", 1) > 0 and hasattr(x, "__len__")
 
 
 def sequence(x: Any, name: str) -> Form:
@@ -108,9 +108,9 @@ def kept_of(x: Any) -> Array | None:
     return pending.holds if isinstance(pending, Filtered) else None
 
 
-def with_kept(made: cuarray, holds: Array | None) -> cuarray:
+def with_kept(found: cuarray, holds: Array | None) -> cuarray:
     """Return elements as what was left of more of them."""
-    return made if holds is None else adopt(Filtered(made.form, holds))
+    return found if holds is None else made(Filtered(found.form, holds))
 
 
 def numbers(x: Any, name: str) -> Array:
@@ -149,18 +149,18 @@ def indices_in(i: Any, count: int, name: str) -> Array:
 
 def items(form: Form) -> Iterator[Any]:
     """Return an iterator over elements: NumPy scalars, tuples, cuarrays for rows."""
-    return elements(form, adopt)
+    return elements(form, made)
 
 
 def item(form: Form, place: int) -> Any:
     """Return the element at a place in range."""
-    return element(form, place, adopt)
+    return element(form, place, made)
 
 
 def collected(results: Iterable[Any], empty: Form) -> cuarray:
     """Return results of a function as a sequence; without any, `empty`, since the type is not known then."""
     found = list(results)
-    return adopt(in_types(form_of_items(found), _of_results) if found else cut(empty, 0, 0))
+    return made(in_types(form_of_items(found), _of_results) if found else cut(empty, 0, 0))
 
 
 def _of_results(array: Array) -> Array:

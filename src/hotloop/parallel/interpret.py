@@ -1,242 +1,37 @@
-"""`Interpreter`: a `@cu` function, read as source, on abstract values: its expressions and calls."""
+"""`Interpreter`: a `@cu` function, read as source, on abstract values: elements, comprehensions and calls."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Sequence as Items
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-import numpy as np
-
-from hotloop.dtypes import DType, bool_, int64
-from hotloop.errors import BoundsError, HotloopError, InternalError, ShapeError, SyntaxRefused, TypeMismatch
+from hotloop.dtypes import int64
+from hotloop.errors import BoundsError, HotloopError, ShapeError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
-from hotloop.parallel import arithmetic
-from hotloop.parallel.arithmetic import ARITHMETIC, COMPARISONS, SIGNS, Mixed, NeedsLoop, binary, joined, truth, unary
-from hotloop.parallel.blame import Origin, called_from, refuse
-from hotloop.parallel.scope import MISSING, RESULT, RETURNED, Scope, python_value
-from hotloop.parallel.trace import ONE, ZERO, Site, Trace
-from hotloop.parallel.values import Builtin, Closure, Number, Sequence, Value, as_type, describe, leaves, mapped, rebuilt, strong, weak
+from hotloop.parallel.blame import called_from
+from hotloop.parallel.expressions import Expressions, bool_node
+from hotloop.parallel.place import Place
+from hotloop.parallel.scope import MISSING, Scope, python_value
+from hotloop.parallel.trace import ONE, ZERO, Site
+from hotloop.parallel.values import Builtin, Closure, Number, Sequence, Value, as_type, describe, weak
 
 if TYPE_CHECKING:
     from hotloop.parallel.captures import Captures
-    from hotloop.parallel.source import Definition
+    from hotloop.parallel.trace import Trace
 
-lt, ge, or_, add, sub = (REGISTRY[name] for name in ("lt", "ge", "or", "add", "sub"))
-select, and_ = REGISTRY["select"], REGISTRY["and"]
+add, sub, lt, ge, or_, and_, select = (REGISTRY[name] for name in ("add", "sub", "lt", "ge", "or", "and", "select"))
 DEEPEST = 64  # calls within calls
 
 
-class Place:
-    """Where in the source something is computed: what messages point at."""
-
-    __slots__ = ("definition", "node")
-
-    def __init__(self, node: ast.AST, definition: Definition) -> None:
-        self.node = node
-        self.definition = definition
-
-    @property
-    def origin(self) -> Origin:
-        """What messages print."""
-        return Origin.of(self.node, self.definition)
-
-    def error(self, kind: type[HotloopError], message: str) -> HotloopError:
-        """Return an exception that points here."""
-        error = refuse(kind, self.origin, message)
-        error.origin = self.origin  # type: ignore[attr-defined]  # it points at the source already
-        return error
-
-    def refuse(self, kind: type[HotloopError], message: str) -> NoReturn:
-        """Raise an exception that points here."""
-        raise self.error(kind, message) from None
-
-
-class Interpreter:
+class Interpreter(Expressions):
     """Evaluates expressions, and calls functions. `statements.py` adds what statements do."""
 
     def __init__(self, trace: Trace, captures: Captures, strict: bool = False) -> None:
-        self.trace = trace
-        self.captures = captures
-        self.strict = strict
+        super().__init__(trace, captures, strict)
         self.stack: list[tuple[Any, Any]] = []  # definitions of the functions that are being called
-
-    # -- expressions -------------------------------------------------------------------------------
-
-    def evaluate(self, node: ast.expr, scope: Scope) -> Value:
-        """Return the value of an expression."""
-        method = getattr(self, f"_{type(node).__name__}", None)
-        if method is None:
-            self._refuse_syntax(node, scope)
-        try:
-            return method(node, scope)
-        except HotloopError as error:
-            if hasattr(error, "origin") or isinstance(error, InternalError):
-                raise
-            raise _pointing(error, Place(node, scope.definition)) from None
-
-    def _refuse_syntax(self, node: ast.AST, scope: Scope) -> NoReturn:
-        name = type(node).__name__
-        hint = REFUSED.get(name, "It is no part of the language of @cu functions.")
-        Place(node, scope.definition).refuse(SyntaxRefused, f"{_CALLED.get(name, name)} cannot be compiled. {hint}")
-
-    def _Constant(self, node: ast.Constant, scope: Scope) -> Value:
-        if isinstance(node.value, (bool, int, float)):
-            return weak(node.value)
-        if isinstance(node.value, str):
-            return node.value  # a word that a primitive takes: side="left"
-        return Place(node, scope.definition).refuse(TypeMismatch, f"{node.value!r} is no number; @cu functions compute with numbers.")
-
-    def _Name(self, node: ast.Name, scope: Scope) -> Value:
-        found = scope.find(node.id)
-        if found is None:
-            Place(node, scope.definition).refuse(TypeMismatch, f"{node.id} is not defined on every path to here.")
-        return self.free(node.id, scope, node) if found is MISSING else found
-
-    def free(self, name: str, scope: Scope, node: ast.AST) -> Value:
-        """Return what a name means that is no variable: of the closure, the module, or a primitive."""
-        python, way = python_value(scope.outer, name)
-        place = Place(node, scope.definition)
-        if python is MISSING:
-            known = self.captures.primitive(name)
-            if known is None:
-                place.refuse(TypeMismatch, f"{name} is not defined. It is no variable, no global name and no primitive.")
-            return known
-        return self.captures.value(python, way, name, place)
-
-    def _Tuple(self, node: ast.Tuple, scope: Scope) -> Value:
-        return tuple([self.evaluate(item, scope) for item in node.elts])
-
-    def _UnaryOp(self, node: ast.UnaryOp, scope: Scope) -> Value:
-        name = {ast.USub: "neg", ast.UAdd: "pos", ast.Not: "not", ast.Invert: "invert"}[type(node.op)]
-        operand = self.number(self.evaluate(node.operand, scope), node.operand, scope)
-        return unary(name, operand)
-
-    def _BinOp(self, node: ast.BinOp, scope: Scope) -> Value:
-        name = ARITHMETIC.get(type(node.op))
-        if name is None:
-            return Place(node, scope.definition).refuse(SyntaxRefused, "@ cannot be compiled. Write the sum: sum(map(op_mul, x, y)).")
-        x, y = self.evaluate(node.left, scope), self.evaluate(node.right, scope)
-        return self.operate(name, x, y, node, scope, (node.left, node.right))
-
-    def operate(self, name: str, x: Value, y: Value, node: ast.AST, scope: Scope, sides: Items[ast.AST]) -> Value:
-        """Return the result of a binary operator or comparison."""
-        if not (isinstance(x, Number) and isinstance(y, Number)):
-            self._refuse_operands(name, x, y, node, scope)
-        try:
-            return binary(name, x, y, self.strict)
-        except Mixed:
-            Place(node, scope.definition).refuse(
-                TypeMismatch, f"{SIGNS[name]} of {x!r} and {y!r}: with strict=True types do not mix. Convert one: {y!r}(x)."
-            )
-        except NeedsLoop:
-            return self._integer_power(x, y)
-        except HotloopError as error:
-            names = " and ".join(f"{_text(side)} is {value!r}" for side, value in zip(sides, (x, y), strict=True))
-            raise _pointing(error, Place(node, scope.definition), names) from None
-
-    def _refuse_operands(self, name: str, x: Value, y: Value, node: ast.AST, scope: Scope) -> NoReturn:
-        hint = ""
-        if isinstance(x, Sequence) or isinstance(y, Sequence):
-            hint = f" Operators take numbers: [a {SIGNS[name]} b for a, b in zip(x, y)]."
-        Place(node, scope.definition).refuse(TypeMismatch, f"{SIGNS[name]} of {describe(x)} and {describe(y)}.{hint}")
-
-    def _integer_power(self, x: Number, y: Number) -> Number:
-        """Square and multiply while bits of the exponent are left."""
-        dtype = arithmetic.joint_type([x, y])
-        one, zero = constant(1, dtype, structural=False), constant(0, dtype, structural=False)
-        mul, rshift = REGISTRY["mul"], REGISTRY["rshift"]
-
-        def step(carried: Items[Node]) -> list[Node]:
-            result, base, left = carried
-            odd = apply(REGISTRY["ne"], apply(and_, left, one), zero)
-            return [apply(select, odd, apply(mul, result, base), result), apply(mul, base, base), apply(rshift, left, one)]
-
-        inits = [one, as_type(x, dtype), as_type(y, dtype)]
-        found = self.trace.loop(inits, lambda carried: apply(REGISTRY["gt"], carried[2], zero), step)
-        return Number(found[0], x.weak and y.weak)
-
-    def _Compare(self, node: ast.Compare, scope: Scope) -> Value:
-        left = self.evaluate(node.left, scope)
-        return self._compared(left, node.left, list(zip(node.ops, node.comparators, strict=True)), node, scope)
-
-    def _compared(self, left: Value, source: ast.expr, rest: list[tuple[ast.cmpop, ast.expr]], node: ast.AST, scope: Scope) -> Value:
-        (op, comparator), *others = rest
-        if type(op) not in COMPARISONS:
-            Place(node, scope.definition).refuse(SyntaxRefused, "`in` and `is` cannot be compiled. Use any([y == a for a in x]), or ==.")
-        right = self.evaluate(comparator, scope)
-        first = self.operate(COMPARISONS[type(op)], left, right, node, scope, (source, comparator))
-        if not others:
-            return first
-        return self.trace.choose(
-            truth(first), lambda: self._compared(right, comparator, others, node, scope), lambda: Number(_bool(False)), self.merge
-        )
-
-    def _BoolOp(self, node: ast.BoolOp, scope: Scope) -> Value:
-        return self._joined(isinstance(node.op, ast.And), node.values, scope)
-
-    def _joined(self, conjunction: bool, operands: list[ast.expr], scope: Scope) -> Value:
-        first = self.number(self.evaluate(operands[0], scope), operands[0], scope)
-        if len(operands) == 1:
-            return first
-
-        def others() -> Value:
-            return self._joined(conjunction, operands[1:], scope)
-
-        sides = (others, lambda: first) if conjunction else (lambda: first, others)
-        return self.trace.choose(truth(first), *sides, self.merge)
-
-    def _IfExp(self, node: ast.IfExp, scope: Scope) -> Value:
-        condition = self.condition(node.test, scope)
-
-        def merge(a: Value, b: Value) -> tuple[Value, Value, Value]:
-            return self._merge(a, b, Place(node, scope.definition))
-
-        return self.trace.choose(
-            condition, lambda: self.evaluate(node.body, scope), lambda: self.evaluate(node.orelse, scope), merge
-        )  # fmt: skip
-
-    def condition(self, node: ast.expr, scope: Scope) -> Node:
-        """Return the truth of an expression."""
-        return truth(self.number(self.evaluate(node, scope), node, scope))
-
-    def number(self, value: Value, node: ast.AST, scope: Scope) -> Number:
-        """Return a value that must be a number."""
-        if not isinstance(value, Number):
-            hint = ""
-            if isinstance(value, Sequence):
-                hint = " Ask for what you mean: len(x) > 0, any(x), all(x)."
-            Place(node, scope.definition).refuse(TypeMismatch, f"a number is needed here, not {describe(value)}.{hint}")
-        return value
-
-    # -- merging -----------------------------------------------------------------------------------
-
-    def merge(self, a: Value, b: Value) -> tuple[Value, Value, Value]:
-        """Return the joint structure and types of two values, for choices that cannot fail."""
-        return self._merge(a, b, None)
-
-    def _merge(self, a: Value, b: Value, place: Place | None) -> tuple[Value, Value, Value]:
-        if a is None or b is None:
-            known = a if b is None else b
-            hole = mapped(lambda _: None, known)
-            return known, (hole if a is None else a), (hole if b is None else b)
-        if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-            triples = [self._merge(x, y, place) for x, y in zip(a, b, strict=True)]
-            return tuple(t[0] for t in triples), tuple(t[1] for t in triples), tuple(t[2] for t in triples)
-        if isinstance(a, Number) and isinstance(b, Number):
-            if self.strict and place is not None and not (a.weak or b.weak) and a.dtype is not b.dtype:
-                place.refuse(TypeMismatch, f"this is {a!r} or {b!r}: with strict=True both sides have one type.")
-            return joined(a, b), a, b
-        if isinstance(a, Sequence) and isinstance(b, Sequence):
-            return a, a, b
-        if a is b or (isinstance(a, Closure) and isinstance(b, Closure) and a.node is b.node and a.variables is b.variables):
-            return a, a, b
-        message = f"this is {describe(a)} or {describe(b)}, and must be one or the other."
-        if place is None:
-            raise TypeMismatch(message)
-        place.refuse(TypeMismatch, message)
 
     # -- sequences ---------------------------------------------------------------------------------
 
@@ -285,10 +80,7 @@ class Interpreter:
         if limit is length or self.is_inside(index, length):
             return index
         wrapped = apply(add, index, length)
-        if limit is None:
-            wrapped = apply(select, apply(lt, index, ZERO), wrapped, index)
-        else:
-            wrapped = index
+        wrapped = apply(select, apply(lt, index, ZERO), wrapped, index) if limit is None else index
         wrong = apply(or_, apply(lt, wrapped, ZERO), apply(ge, wrapped, length))
 
         def error(values: Items[Any]) -> Exception:
@@ -365,13 +157,14 @@ class Interpreter:
 
         def keep(place: Node) -> Node:
             inner = bound(place)
-            holds = _bool(True) if source.keep is None else source.keep(place)
+            holds = bool_node(True) if source.keep is None else source.keep(place)
             for test in first.ifs:
                 with self.trace.guarded(holds):
                     holds = apply(and_, holds, self.condition(test, inner))
             return holds
 
-        made = Sequence(source.length, lambda place: self.evaluate(node.elt, bound(place)), self.trace.depth, shape=source.shape)
+        made = Sequence(source.length, lambda place: self.evaluate(node.elt, bound(place)), self.trace.depth)
+        made.shape = source.shape if source.stored is None else None  # in memory elements are rows
         made.keep = keep if first.ifs or source.keep is not None else None
         if first.ifs:
             made.shape = None
@@ -581,32 +374,3 @@ def _shifted(node: Node) -> tuple[Node, int]:
 
 def _outer(parent: Any) -> FunctionType | None:
     return parent.outer if isinstance(parent, Scope) else parent
-
-
-def _bool(value: bool) -> Node:
-    return constant(value, bool_, structural=False)
-
-
-def _text(node: ast.AST) -> str:
-    return ast.unparse(node) if isinstance(node, ast.expr) else "this"
-
-
-def _pointing(error: HotloopError, place: Place, more: str = "") -> HotloopError:
-    """Return an error of rows as one that points at the user's source."""
-    text = str(error)
-    head, separator, tail = text.partition(": ")
-    told = tail if separator and ":" in head else text
-    return place.error(type(error), f"{told} Here {more}." if more else told)
-
-
-_CALLED = {
-    "List": "a list", "Dict": "a dict", "Set": "a set", "DictComp": "a dict comprehension", "SetComp": "a set comprehension",
-    "JoinedStr": "a string", "Await": "await", "Yield": "yield", "YieldFrom": "yield", "NamedExpr": ":=", "Starred": "*",
-}  # fmt: skip
-REFUSED = {
-    "List": "Write a tuple, or a comprehension: [f(a) for a in x].",
-    "NamedExpr": "Assign in a statement of its own.",
-    "SetComp": "Use unique([...]).",
-}
-
-__all__ = ["Interpreter", "Place", "RESULT", "RETURNED", "leaves", "rebuilt", "strong", "np"]

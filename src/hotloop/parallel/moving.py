@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import int64
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
+from hotloop.ops.shape import length as LENGTH  # noqa: N812 - other lengths are variables
 from hotloop.parallel.arithmetic import truth
 from hotloop.parallel.trace import ONE, ZERO, Site
-from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, mapped, weak
+from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, weak
 
 if TYPE_CHECKING:
-    from hotloop.parallel.interpret import Interpreter, Place
+    from hotloop.parallel.interpret import Interpreter
+    from hotloop.parallel.place import Place
 
 add, sub, mul, lt, ge, or_, and_ = (REGISTRY[name] for name in ("add", "sub", "mul", "lt", "ge", "or", "and"))
 floordiv, mod, maximum, minimum, select = (REGISTRY[name] for name in ("floordiv", "mod", "maximum", "minimum", "select"))
@@ -54,7 +57,7 @@ def lazy(interpreter: Interpreter, length: Node, element: Callable[[Node], Value
     """Return a lazy sequence; like: one of the same shape, of which the same places count."""
     made = Sequence(length, element, interpreter.trace.depth)
     if like is not None:
-        made.keep, made.shape = like.keep, like.shape
+        made.keep, made.shape = like.keep, like.shape if like.stored is None else None  # in memory elements are rows
     return made
 
 
@@ -129,7 +132,7 @@ def range_(interpreter: Interpreter, place: Place, *bounds: Value) -> Value:
 
 
 def _is_length(node: Node) -> bool:
-    return node.op.name == "length"
+    return node.op is LENGTH
 
 
 def indices(interpreter: Interpreter, place: Place, value: Value) -> Value:
@@ -319,4 +322,3 @@ RULES: dict[str, Callable[..., Value]] = {
     "filter": filter_, "take": take, "drop": drop, "concatenate": concatenate, "join": concatenate, "evens": _every_second(0),
     "odds": _every_second(1), "interleave": interleave,
 }  # fmt: skip
-_ = mapped, or_

@@ -6,17 +6,17 @@ from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import int64
-from hotloop.errors import SyntaxRefused, TypeMismatch
+from hotloop.errors import TypeMismatch
 from hotloop.ir.graph import Node, apply, param_node
 from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Effect, Inner, Operator, Scan, Store, array_register
-from hotloop.ops.shape import length_of
 from hotloop.parallel.trace import ONE, ZERO
-from hotloop.parallel.values import Number, Sequence, Value, describe, leaves, mapped
+from hotloop.parallel.values import Number, Sequence, Value, describe, leaves
 
 if TYPE_CHECKING:
-    from hotloop.parallel.interpret import Interpreter, Place
+    from hotloop.parallel.interpret import Interpreter
+    from hotloop.parallel.place import Place
 
 add, mul, sub, lt, eq = (REGISTRY[name] for name in ("add", "mul", "sub", "lt", "eq"))
 
@@ -29,7 +29,7 @@ def forced(interpreter: Interpreter, sequence: Sequence, place: Place | None = N
     sequence = interpreter.whole(sequence)
     if sequence.stored is not None:
         return sequence
-    probe, index, row_faults = _probed(interpreter, sequence)
+    probe, index = _probed(interpreter, sequence)
     found = leaves(probe)
     if all(isinstance(leaf, Number) for leaf in found):
         return trace.force(sequence)
@@ -50,12 +50,11 @@ def _refuse(place: Place | None, message: str) -> None:
     place.refuse(TypeMismatch, message)
 
 
-def _probed(interpreter: Interpreter, sequence: Sequence) -> tuple[Value, Node, bool]:
+def _probed(interpreter: Interpreter, sequence: Sequence) -> tuple[Value, Node]:
     trace = interpreter.trace
     index = trace.counter(sequence.length)
-    with trace.body() as frame:
-        value = sequence.element(index)
-    return value, index, bool(frame.faults)
+    with trace.body():
+        return sequence.element(index), index
 
 
 def _rows(interpreter: Interpreter, sequence: Sequence, probe: Sequence, index: Node, place: Place | None) -> Sequence:
@@ -64,10 +63,29 @@ def _rows(interpreter: Interpreter, sequence: Sequence, probe: Sequence, index: 
     if lifted:
         from hotloop.parallel.lifting import lifted_rows
 
-        return lifted_rows(interpreter, sequence, probe, place)
-    if any(dependents([length], [index]) for length in lengths):
-        return _ragged(interpreter, sequence, place)
-    return _regular(interpreter, sequence, lengths, place)
+        return lifted_rows(interpreter, sequence, probe, index, place)
+    differ = any(dependents([length], [index]) for length in lengths)
+    if not _is_even(interpreter, sequence, differ):
+        from hotloop.parallel.lifting import deeper_rows
+
+        return deeper_rows(interpreter, sequence, differ, place)
+    return _ragged(interpreter, sequence, place) if differ else _regular(interpreter, sequence, lengths, place)
+
+
+def _is_even(interpreter: Interpreter, sequence: Sequence, differ: bool) -> bool:
+    """Whether rows have no rows, or, if they do not differ, rows of one length at all levels."""
+    trace = interpreter.trace
+    indices = [trace.counter(sequence.length)]
+    with trace.body():
+        row = sequence.element(indices[0])
+        indices.append(trace.counter(row.length))
+        value = row.element(indices[1])
+        while isinstance(value, Sequence):
+            if differ or value.keep is not None or any(dependents([length], indices) for length in value.shape or (value.length,)):
+                return False
+            indices.append(trace.counter(value.length))
+            value = value.element(indices[-1])
+    return True
 
 
 def _regular(interpreter: Interpreter, sequence: Sequence, lengths: tuple[Node, ...], place: Place | None) -> Sequence:
@@ -113,12 +131,8 @@ def _deepest(interpreter: Interpreter, sequence: Sequence, place: Place | None) 
         value = sequence.element(index)
         first = True
         while isinstance(value, Sequence):
-            if value.lift is not None or value.keep is not None:
-                _refuse(place, "filter and scan are not possible below rows of rows.")
             if not first:
                 lengths = value.shape or (value.length,)
-                if any(dependents([length], indices) for length in lengths):
-                    _refuse(place, "rows of rows of different lengths cannot be made; make them one level at a time.")
                 extra.extend(lengths)
             first = False
             index = trace.counter(value.length)
@@ -185,8 +199,6 @@ def _ragged(interpreter: Interpreter, sequence: Sequence, place: Place | None) -
     if sequence.shape is not None:
         _refuse(place, "rows of different lengths over several dimensions cannot be made.")
     deepest = _deepest(interpreter, sequence, place)
-    if deepest.extra:
-        _refuse(place, "rows of rows cannot be ragged here; make them one level at a time.")
     offsets, total = offsets_of(interpreter, sequence.length, lambda i: trace.element(sequence, i).length)
     arrays = trace.allocated(deepest.kind, total)
     from hotloop.ir.sweep import at
@@ -206,4 +218,3 @@ def _ragged(interpreter: Interpreter, sequence: Sequence, place: Place | None) -
     return trace.stored(arrays, (sequence.length,), (offsets,))
 
 
-_ = (SyntaxRefused, mapped, length_of)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Items
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from typing import TYPE_CHECKING
 
-from hotloop.dtypes import bool_, int64
-from hotloop.errors import ShapeError, SyntaxRefused, TypeMismatch
-from hotloop.ir.graph import Node, apply, param_node
-from hotloop.ir.loop import substitute
+from hotloop.dtypes import int64
+from hotloop.errors import SyntaxRefused, TypeMismatch
+from hotloop.ir.graph import Node, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Copy, Effect, Scatter, Sort, SortBy, Store, array_register
 from hotloop.parallel.arithmetic import truth
 from hotloop.parallel.combining import operator_of, with_types
 from hotloop.parallel.moving import integer, lazy, same_length, sequence
-from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, leaves, mapped, rebuilt
+from hotloop.parallel.values import Number, Sequence, Value, describe, leaves, mapped, rebuilt
 
 if TYPE_CHECKING:
-    from hotloop.parallel.interpret import Interpreter, Place
+    from hotloop.parallel.interpret import Interpreter
+    from hotloop.parallel.place import Place
 
 lt, gt = REGISTRY["lt"], REGISTRY["gt"]
 
@@ -25,7 +26,19 @@ lt, gt = REGISTRY["lt"], REGISTRY["gt"]
 def outermost(interpreter: Interpreter, place: Place, name: str) -> None:
     """Refuse what needs memory inside of a body."""
     if interpreter.trace.depth:
-        place.refuse(SyntaxRefused, f"{name}() inside of a map would need memory for each element. Use it outside, or a segmented primitive.")
+        place.refuse(SyntaxRefused, f"{name}() inside of a map needs memory for each element. Use it outside, or a segmented primitive.")
+
+
+def in_arrays(interpreter: Interpreter, place: Place, name: str, given: Sequence) -> Sequence:
+    """Return a sequence of numbers or tuples whose arrays hold nothing else, as steps take them."""
+    found = interpreter.forced(interpreter.whole(given), place)
+    memory = found.stored
+    assert memory is not None
+    if len(memory.shape) != 1 or memory.offsets:
+        place.refuse(TypeMismatch, f"{name}() needs a sequence of numbers or tuples; its elements are sequences.")
+    if memory.offset is None:
+        return found
+    return interpreter.trace.force(Sequence(found.length, found.element, 0))
 
 
 # ---------------------------------------------------------------------------------------------- scatter
@@ -136,20 +149,24 @@ def update(interpreter: Interpreter, place: Place, target: Value, pairs: Value) 
 
 
 def sort(interpreter: Interpreter, place: Place, first: Value, second: Value = None) -> Value:
-    """Sort by a strict weak order, sort(less, x), or sort(x) ascending. Stable."""
-    outermost(interpreter, place, "sort")
+    """Put elements in ascending order, or in that of a strict weak order that comes first. Stable."""
     less, value = (None, first) if second is None else (first, second)
-    source = interpreter.forced(interpreter.whole(sequence(place, value, "sort")))
+    given = sequence(place, value, "sort")
+    if interpreter.trace.depth:
+        from hotloop.parallel.lifting import sorted_row
+
+        return sorted_row(interpreter, place, less, given)
+    source = in_arrays(interpreter, place, "sort", given)
     kind = interpreter.trace.probe(source)
     if less is None:
         return _sorted_by_keys(interpreter, source, kind, [(number, False) for number in range(len(leaves(kind)))])
-    order = _key_of(interpreter, place, less, kind)
+    order = key_of(interpreter, place, less, kind)
     if order is not None:
         return _sorted_by_keys(interpreter, source, kind, order)
     return _sorted_by(interpreter, place, less, source)
 
 
-def _key_of(interpreter: Interpreter, place: Place, less: Value, kind: Value) -> list[tuple[int, bool]] | None:
+def key_of(interpreter: Interpreter, place: Place, less: Value, kind: Value) -> list[tuple[int, bool]] | None:
     """Return (leaf, descending) if a predicate compares one leaf of two elements, else None."""
     types = [leaf.dtype for leaf in leaves(kind)]
     left, right = ([param_node(dtype, ()) for dtype in types] for _ in range(2))
@@ -213,7 +230,7 @@ def argsort(interpreter: Interpreter, place: Place, value: Value, descending: Va
         if not (isinstance(descending, Number) and descending.node.is_const):
             place.refuse(TypeMismatch, "descending is True or False.")
         down = bool(descending.node.attr.value)
-    source = interpreter.forced(interpreter.whole(sequence(place, value, "argsort")))
+    source = in_arrays(interpreter, place, "argsort", sequence(place, value, "argsort"))
     assert source.stored is not None
     keys = tuple(leaves(source.stored.arrays))
     places = array_register(int64)
@@ -226,7 +243,7 @@ def sort_by_key(interpreter: Interpreter, place: Place, keys: Value, values: Val
     outermost(interpreter, place, "sort_by_key")
     given = [interpreter.whole(sequence(place, value, "sort_by_key")) for value in (keys, values)]
     first, second = same_length(interpreter, place, "sort_by_key", given)
-    source = interpreter.forced(first)
+    source = in_arrays(interpreter, place, "sort_by_key", first)
     payload = interpreter.forced(second)
     assert source.stored is not None
     arrays = tuple(leaves(source.stored.arrays))
@@ -242,4 +259,3 @@ RULES: dict[str, Callable[..., Value]] = {
         interpreter, place, values, places, target, function),
     "permute": permute, "update": update, "sort": sort, "argsort": argsort, "sort_by_key": sort_by_key,
 }  # fmt: skip
-_ = (Any, ShapeError, bool_, as_type, substitute)

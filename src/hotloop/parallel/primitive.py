@@ -20,6 +20,7 @@ class Primitive:
         self._run = run
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call on the current place."""
         return self._run(self, arguments, keywords)
 
     def __repr__(self) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hotloop.dtypes import COMPUTE, DType, bool_, int64
 from hotloop.errors import TypeMismatch
 from hotloop.ir.op import REGISTRY
-from hotloop.parallel import arithmetic, combining, moving, ordering
+from hotloop.parallel import arithmetic, combining, moving, ordering, rows, searching, stencils
 from hotloop.parallel.values import Number, Sequence, Value, describe, leaves, strong
 
 if TYPE_CHECKING:
-    from hotloop.parallel.interpret import Interpreter, Place
+    from hotloop.parallel.interpret import Interpreter
+    from hotloop.parallel.place import Place
 
 Rule = Callable[..., Value]
 
@@ -59,7 +60,7 @@ def _cast(dtype: DType, weak: bool) -> Rule:
 
 
 def _extremum(row: str, of_sequence: Rule) -> Rule:
-    """min and max: of one sequence, or of several numbers."""
+    """Min and max: of one sequence, or of several numbers."""
 
     def rule(interpreter: Interpreter, place: Place, *values: Value) -> Value:
         if len(values) == 1 and not isinstance(values[0], tuple):
@@ -141,5 +142,8 @@ RULES: dict[str, Any] = {
     "max_bound_el": _bound(True, True), "min_bound_el": _bound(False, True),
     "where": _where,
     **moving.RULES, **combining.RULES, **ordering.RULES,
+    **searching.RULES,
+    **rows.RULES,
+    **stencils.RULES,
     "min": _extremum("minimum", combining.smallest), "max": _extremum("maximum", combining.largest),
 }  # fmt: skip

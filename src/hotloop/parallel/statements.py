@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from functools import lru_cache
 from typing import Any
 
-from hotloop.dtypes import bool_, int64
 from hotloop.errors import CheckError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Body, Node, apply, constant, param_node
 from hotloop.ir.loop import build_loop
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel import combining, nested
 from hotloop.parallel.arithmetic import ARITHMETIC
-from hotloop.parallel.interpret import Interpreter, Place
+from hotloop.parallel.interpret import Interpreter
+from hotloop.parallel.place import Place
 from hotloop.parallel.scope import (
-    BROKE, CONTINUED, FLAGS, MISSING, RESULT, RETURNED, Scope, always_stops, assigned, calls_itself, loaded,
+    BROKE,
+    CONTINUED,
+    FLAGS,
+    MISSING,
+    RESULT,
+    RETURNED,
+    Scope,
+    always_stops,
+    assigned,
+    calls_itself,
+    loaded,
 )  # fmt: skip
 from hotloop.parallel.trace import CHEAP, FALSE, ONE, TRUE, ZERO, Site, Unfilled
-from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, leaves, mapped, rebuilt
+from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, leaves, mapped
 
 add, and_, or_, invert = (REGISTRY[name] for name in ("add", "and", "or", "invert"))
 _NOT, _YES = Number(FALSE), Number(TRUE)
@@ -290,7 +301,9 @@ class Statements(Interpreter):
         """Put into memory what a loop would compute again at each trip."""
         for name in loaded(node):
             value = scope.values.get(name)
-            if isinstance(value, Sequence) and value.depth == 0 and value.stored is None and value.keep is None and self.trace.cost(value) > 2:
+            if not isinstance(value, Sequence) or value.depth or value.stored is not None or value.keep is not None:
+                continue
+            if self.trace.cost(value) > 2:
                 scope.values[name] = self.forced(value)
 
     def forced(self, sequence: Sequence, place: Place | None = None) -> Sequence:
@@ -527,4 +540,3 @@ _HINTS = {
     "Match": "Write if and elif.",
     "ClassDef": "Use tuples.",
 }
-_ = bool_, int64, rebuilt

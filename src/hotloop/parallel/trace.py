@@ -6,7 +6,8 @@ there are only graphs of scalars, and the faults that their operations may have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence as Items
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Items
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,28 @@ from hotloop.ir.graph import LOOP, Body, Node, apply, constant, param_node
 from hotloop.ir.loop import build_loop, dependents, substitute
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import (
-    AT, Alias, Allocate, Compute, Effect, Fault, Fold, If, Inner, Procedure, Step, Store, Sweep, While, array_register, at,
+    AT,
+    Alias,
+    Allocate,
+    Compute,
+    Effect,
+    Fault,
+    Fold,
+    If,
+    Inner,
+    Procedure,
+    Step,
+    Store,
+    Sweep,
+    While,
+    array_register,
+    at,
 )  # fmt: skip
 from hotloop.ops import logic
-from hotloop.parallel.values import Number, Sequence, Stored, Value, as_type, joint_type, leaves, mapped, promoted, rebuilt
+from hotloop.parallel.values import Number, Sequence, Stored, Value, as_type, leaves, mapped, rebuilt
 
 if TYPE_CHECKING:
-    from hotloop.parallel.blame import Origin
+    pass
 
 CHEAP = 12  # operations that are rather computed again, or in vain, than kept in memory or branched around
 TRUE = constant(True, bool_, structural=False)
@@ -69,6 +85,8 @@ class Trace:
         self.sites: list[Site] = []
         self.index_of: dict[int, Node] = {}
         self.below: dict[int, Node] = {}  # id of an index that is at least 0 -> what it is below
+        self.bound: set[int] = set()  # ids of params that are no registers: indices of sweeps, what loops carry, operands of operators
+        self.lifted: Any = None  # `lifting.Known`
 
     @property
     def depth(self) -> int:
@@ -150,6 +168,7 @@ class Trace:
         """Return a new index that is at least 0 and below a limit."""
         index = param_node(int64, ())
         self.below[index.id] = limit
+        self.bound.add(index.id)
         return index
 
     def sweep(self, count: Node, effects: Callable[[Node], Items[Effect]], inner: Callable[[Node], Inner] | None = None) -> None:
@@ -290,6 +309,7 @@ class Trace:
     ) -> list[Node]:  # fmt: skip
         """Return what scalars are after a loop inside of a body. The types of inits and results agree."""
         params = [param_node(init.dtype, ()) for init in inits]
+        self.bound.update([param.id for param in params])
         with self.body() as frame:
             holds = condition(params)
             tested = len(frame.faults)
@@ -299,7 +319,7 @@ class Trace:
         kept = [[param_node(value.dtype, ()) for value in pending.values] if values else [] for pending in frame.faults]
         ends = [apply(or_, hit, pending.condition) for hit, pending in zip(hits, frame.faults, strict=True)]
         stopped = FALSE
-        for hit, pending in zip(hits, frame.faults[:tested], strict=False):
+        for pending in frame.faults[:tested]:
             holds = apply(or_, holds, pending.condition)
         for hit in hits:
             stopped = apply(or_, stopped, hit)
@@ -521,5 +541,3 @@ def _small(node: Node) -> bool:
         stack.extend(fresh)
     return not stack
 
-
-__all__ = ["CHEAP", "FALSE", "ONE", "TRUE", "ZERO", "Site", "Trace", "promoted"]

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hotloop.dtypes import DType, as_dtype, bool_, float64, int64
 from hotloop.ir.graph import Node, constant, convert
-
-if TYPE_CHECKING:
-    from hotloop.parallel.blame import Origin
 
 Value = Any  # Number | tuple[Value, ...] | Sequence | Callable
 
@@ -164,7 +161,7 @@ def describe(value: Value) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(map(describe, value)) + ("," if len(value) == 1 else "") + ")"
     if isinstance(value, Sequence):
-        return f"[{value.forced and '' or ''}...]" if value.stored is None else _stored(value.stored)
+        return "a sequence" if value.stored is None else _stored(value.stored)
     if isinstance(value, (Closure, Builtin)):
         return f"the function {value.name}"
     return repr(value)
@@ -174,6 +171,3 @@ def _stored(stored: Stored) -> str:
     inner = describe(mapped(lambda register: Number(register), stored.arrays))
     depth = len(stored.shape) + len(stored.offsets)
     return "[" * depth + inner + "]" * depth
-
-
-__all__ = ["Builtin", "Closure", "Number", "Origin", "Sequence", "Stored", "Value"] if TYPE_CHECKING else []

@@ -23,10 +23,12 @@ PICOSECONDS = 60  # of an addition
 SCALAR = 5  # times as long takes what is written element by element
 PICOSECONDS_A_BYTE = 25  # of memory that is read or written in order
 RANDOM_ACCESS = 1000  # of a place that data decides
-CHUNK_PICOSECONDS = 100_000_000  # that a chunk should take at most, where chunks of CHUNK elements take longer
+CHUNK_PICOSECONDS = 400_000_000  # that a chunk should take at most, where chunks of CHUNK elements take longer
+UNEVEN = 16  # times shorter chunks are where the time of an element depends on data
 INNER_TRIPS = 64  # that a loop of unknown length is taken for, in estimates of cost
 _ROWS = {REGISTRY[name] for name in FOLDS.values()}
 _OR = REGISTRY["or"]
+_ORDERED = (REGISTRY["add"], REGISTRY["mul"])  # of floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +43,7 @@ class Folding:
     @property
     def ordered(self) -> bool:
         """Whether the order changes the result."""
-        return self.value.dtype.is_float and self.op.name in ("add", "mul")
+        return self.value.dtype.is_float and self.op in _ORDERED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +119,8 @@ class Task:
     def chunk(self) -> int:
         """Return how many elements give one partial result: fewer where an element takes long."""
         found, cost = CHUNK, _price(self)
+        if self.sweep.inner is not None or is_serial(walk(self.ends())):
+            cost *= UNEVEN
         while found > 256 and found * cost > CHUNK_PICOSECONDS:
             found //= 2
         return found

@@ -7,7 +7,7 @@ float64. What a `select` does not take contributes nothing, even where its deriv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hotloop import _graph
@@ -23,6 +23,8 @@ from hotloop.ops.shape import broadcast_to, filled, sum_to
 from hotloop.passes.guard import Guard
 
 LONGEST = 2_000_000  # operations of a loop that reverse mode expands: seconds and a gigabyte beyond
+# (loop, cotangents of its results by number, operands that matter) -> the part of each such operand; None is zero
+Through = Callable[[Node, dict[int, Node], Sequence[Node]], Sequence[Node | None]]
 
 
 def derivative_dtype(dtype: DType) -> DType:
@@ -86,13 +88,13 @@ def _related(wrt: Sequence[Node], groups: Sequence[Sequence[Node]], united: Sequ
     return bool(dependents([arg for node in united if node.id not in views for arg in node.args], united))
 
 
-def pull(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> list[Node | None]:
+def pull(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node], through: Through | None = None) -> list[Node | None]:
     """Return the sum of outputs[i] weighted by seeds[i], derived by each node of `wrt`; None is zero.
 
-    Nodes of `wrt` count as independent of each other.
+    Nodes of `wrt` count as independent of each other. through: derives while loops, which have no derivative here.
     """
     between = dependents(outputs, wrt)
-    sweep = _Sweep(between)
+    sweep = _Sweep(between, through)
     held = _graph.hold_origin()
     try:
         for output, seed in zip(outputs, seeds, strict=True):
@@ -111,8 +113,9 @@ def pull(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) ->
 class _Sweep:
     """One walk from outputs to variables: the cotangents found so far, and where they are zero."""
 
-    def __init__(self, between: list[Node]) -> None:
+    def __init__(self, between: list[Node], through: Through | None = None) -> None:
         self.between = between
+        self.through = through
         self.inside = set(between)
         self.cotangents: dict[Node, Node] = {}
         self._guards: dict[Node, Guard] = {}  # where a cotangent is not zero, if known
@@ -204,6 +207,12 @@ class _Sweep:
     def _visit_loop(self, loop: Node) -> None:
         items = self._items.get(loop)
         if items is None:
+            return
+        if loop.attr.trips is None and self.through is not None:
+            sources = [arg for arg in dict.fromkeys(loop.args) if arg in self.inside]
+            for source, part in zip(sources, self.through(loop, items, sources), strict=True):
+                if part is not None:
+                    self.add(source, part, None)
             return
         if loop.attr.trips is None:
             raise GradientError(
@@ -355,4 +364,4 @@ def _active(body: Body, active: set[int], outer: list[Node]) -> list[int]:
         active = more
 
 
-__all__ = ["cotangents", "derivative_dtype", "gradients", "ones", "pull", "push", "tangents", "zeros"]
+__all__ = ["Through", "cotangents", "derivative_dtype", "gradients", "ones", "pull", "push", "tangents", "zeros"]

@@ -40,11 +40,11 @@ class Factors(NamedTuple):
     y: Wide
 
 
-class _Step(NamedTuple):
+class LaneStep(NamedTuple):
     """One operation of the body, looked up: it is written at every slice.
 
     overloads: one, or for a result with wider lanes those of the lower and the upper half. joins: two
-    operands' lanes make one result's. masks: whether an operand is a bool a lane.
+    operands' lanes make one result's. masks: whether an operand is a bool a lane. immediate: of its instructions.
     """
 
     id: int
@@ -54,6 +54,7 @@ class _Step(NamedTuple):
     lane: int
     joins: bool
     masks: tuple[bool, ...]
+    immediate: int = 0
 
 
 Read = Callable[[int], Wide]  # stream number -> its elements at the slice
@@ -64,10 +65,17 @@ _PADDING = ((-1, -1, -1), (-1, -1), (-1,), ())
 class Lanes:
     """Writes the body of one kernel."""
 
-    def __init__(self, builder: Builder, node: Node, vector_bytes: int) -> None:
+    def __init__(
+        self, builder: Builder, node: Node, vector_bytes: int, kernel: Kernel | None = None, narrowest: int | None = None, registers: int = 1
+    ) -> None:
+        """Look all operations up.
+
+        kernel: in place of the node's. narrowest: bytes of a lane that there is outside of the body too.
+        registers: that a slice of the narrowest lanes takes.
+        """
         self.builder = builder
         self.node = node
-        self.kernel: Kernel = node.attr
+        self.kernel: Kernel = node.attr if kernel is None else kernel
         self.vector_bytes = vector_bytes
         self.values = [result.value for result in self.kernel.results]
         self.factors = [self._factors_of(result) for result in self.kernel.results]
@@ -75,15 +83,15 @@ class Lanes:
         nodes = walk(ends)
         params = [stream.param for stream in self.kernel.streams]
         sizes = [n.dtype.size for n in (*nodes, *params) if n.dtype is not bool_]
-        self.narrowest = min(sizes, default=4)
-        self.slice = vector_bytes // self.narrowest  # elements
+        self.narrowest = min([*sizes, narrowest] if narrowest else sizes, default=4)
+        self.slice = registers * vector_bytes // self.narrowest  # elements
         self.number = {param.id: k for k, param in enumerate(params)}
         body = [n for n in dependents(ends, params) if n.op is not PARAM]
         inside = {n.id for n in body} | set(self.number)
         self.outside = [n for n in nodes if n.id not in inside]  # the same at every element
         self.fixed: dict[int, Wide] = {}
         self.lane_of = {n.id: self.lane(n.dtype) for n in (*params, *self.outside)}
-        self.steps = [self._step(n) for n in body]
+        self.steps = [self.step(n) for n in body]
         self.operations = sum(len(self.parts_of(n.dtype)) for n in (*body, *params)) + len(self.values)
         self.together = max(1, min(4, LONGEST_BLOCK // self.operations))  # slices of one trip: they hide each other's latency
         self.folds = [(result.fold, result.value.dtype) for result in self.kernel.results if result.fold is not None]
@@ -103,7 +111,8 @@ class Lanes:
             return None
         return x.args[0], x.args[1]
 
-    def _step(self, node: Node) -> _Step:
+    def step(self, node: Node) -> LaneStep:
+        """Look an operation up; those that it uses have been."""
         form = form_of(node)
         assert form is not None, f"no wide stencil for {node}"
         args = tuple([arg.id for arg in node.args])
@@ -116,7 +125,7 @@ class Lanes:
             names = (f"fast.{names[0]}",)
         chosen = tuple([overloads()[name] for name in names])
         dtype = WIDE_NUMBER[wide_short(node.dtype, lane)]
-        return _Step(node.id, args, chosen, dtype, lane, form.joins, tuple([arg.dtype is bool_ for arg in node.args]))
+        return LaneStep(node.id, args, chosen, dtype, lane, form.joins, tuple([arg.dtype is bool_ for arg in node.args]))
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -155,7 +164,7 @@ class Lanes:
             elif node.op is CONST:
                 self.fixed[node.id] = self.constant(node.attr.value, node.dtype)
             else:
-                self._write(self._step(node), self.fixed)
+                self.write(self.step(node), self.fixed)
 
     def results(self, read: Read) -> list[Wide | Factors]:
         """Write the body at one slice; return the values of the results."""
@@ -164,7 +173,7 @@ class Lanes:
             for arg in step.args:
                 if arg not in found:
                     found[arg] = read(self.number[arg])
-            self._write(step, found)
+            self.write(step, found)
 
         def end(node: Node) -> Wide:
             return found[node.id] if node.id in found else read(self.number[node.id])
@@ -176,7 +185,8 @@ class Lanes:
 
     # -- operations --------------------------------------------------------------------------------
 
-    def _write(self, step: _Step, found: dict[int, Wide]) -> None:
+    def write(self, step: LaneStep, found: dict[int, Wide]) -> None:
+        """Write one operation on what is found."""
         operands = [found[arg] for arg in step.args]
         if step.joins:
             columns = zip(operands[0].parts[::2], operands[0].parts[1::2], strict=True)
@@ -189,9 +199,10 @@ class Lanes:
                 operands = [self.with_lanes(x, step.lane) if mask else x for x, mask in zip(operands, step.masks, strict=True)]
             columns = zip(*[operand.parts for operand in operands], strict=True)
         overload, dtype = step.overloads[0], step.dtype
-        found[step.id] = Wide(step.lane, tuple([self.put(overload, dtype, column) for column in columns]))
+        found[step.id] = Wide(step.lane, tuple([self.put(overload, dtype, column, step.immediate) for column in columns]))
 
-    def _each(self, op: Op, types: Sequence[DType], short: str, lane: int, operands: Sequence[Wide]) -> Wide:
+    def each(self, op: Op, types: Sequence[DType], short: str, lane: int, operands: Sequence[Wide]) -> Wide:
+        """Append a row on all registers of its operands."""
         name = wide_name(op, [wide_short(dtype, lane) for dtype in types])
         columns = zip(*[operand.parts for operand in operands], strict=True)
         return Wide(lane, tuple([self.emit(name, short, column) for column in columns]))
@@ -211,14 +222,14 @@ class Lanes:
         """Return a value that is multiplied, if it is a product."""
         if isinstance(value, Wide):
             return value
-        return self._each(arith.mul, (dtype, dtype), wide_short(dtype, value.x.lane), value.x.lane, value)
+        return self.each(arith.mul, (dtype, dtype), wide_short(dtype, value.x.lane), value.x.lane, value)
 
     def combine(self, op: Op, dtype: DType, x: Wide, y: Wide | Factors) -> Wide:
         """Return a binary row lane by lane; factors are added by multiply-adds."""
         if isinstance(y, Factors):
-            return self._each(arith.fma, (dtype,) * 3, wide_short(dtype, x.lane), x.lane, (*y, x))
+            return self.each(arith.fma, (dtype,) * 3, wide_short(dtype, x.lane), x.lane, (*y, x))
         y = self.with_lanes(y, x.lane) if dtype is bool_ else y
-        return self._each(op, (dtype, dtype), wide_short(dtype, x.lane), x.lane, (x, y))
+        return self.each(op, (dtype, dtype), wide_short(dtype, x.lane), x.lane, (x, y))
 
     def carry(self, carried: Sequence[Wide], shorts: Sequence[str]) -> tuple[list[tuple[int, int]], list[Wide]]:
         """Return (param, init) of each register that a loop carries, and the params as values again."""

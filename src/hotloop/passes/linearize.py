@@ -271,8 +271,7 @@ class Builder:
         if body.condition is not None:
             needed = {n.id for n in dependents([body.condition], [*params, *[param for param, _, _ in arrays]])}
             self.add([n for n in members if n.id in needed])
-            self.code.extend((LOOP_EXIT, -1, self.use(body.condition), -1, -1, which))
-            self.listed.append(node)
+            self.leave_unless(node, which, self.use(body.condition))
             members = [n for n in members if n.id not in needed]
         self.add(members)
         self._carry(arrays)
@@ -366,6 +365,15 @@ class Builder:
     def begin_loop(self, node: Node, trips: int, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop of fixed trips; carried: (param, init) values. Returns its number, for `end_loop`."""
         return self._open_loop(node, self.memory.place(int32, (), None), trips, -1, carried)
+
+    def begin_while(self, node: Node, carried: Sequence[tuple[int, int]]) -> int:
+        """Open a loop that `leave_unless` ends; carried: (param, init) values."""
+        return self._open_loop(node, -1, 0, -1, carried)
+
+    def leave_unless(self, node: Node, which: int, condition: int) -> None:
+        """Leave the innermost loop, whose number is `which`, if a value is false."""
+        self.code.extend((LOOP_EXIT, -1, condition, -1, -1, which))
+        self.listed.append(node)
 
     def begin_range(self, node: Node, limit: int, condition: int, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop that runs while the first carried value is below `limit`, not at all if `condition` is a false value."""

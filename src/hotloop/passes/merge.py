@@ -9,8 +9,26 @@ from hotloop.ir.graph import PARAM, Node
 from hotloop.ir.loop import substitute
 from hotloop.ir.rewrite import walk
 from hotloop.ir.sweep import (
-    AT, Alias, Allocate, Compute, Copy, Effect, Fault, Filter, Fold, If, Operator, Procedure, Scan, Scatter, Sort, SortBy, Step, Store,
-    Sweep, While,
+    AT,
+    Alias,
+    Allocate,
+    Compute,
+    Copy,
+    Effect,
+    Fault,
+    Filter,
+    Fold,
+    If,
+    Operator,
+    Procedure,
+    Scan,
+    Scatter,
+    Sort,
+    SortBy,
+    Step,
+    Store,
+    Sweep,
+    While,
 )  # fmt: skip
 
 FARTHEST = 16  # steps back to which a sweep is moved

@@ -58,6 +58,7 @@ class Writer:
         self.frame = frame
         self.builder = Builder(vector_bytes, frame=frame)
         self.node = node
+        self.vector_bytes = vector_bytes
 
     def known(self, dtype: DType, place: int) -> int:
         """Return what is at a place of the data when the function is called."""

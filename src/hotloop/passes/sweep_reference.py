@@ -283,7 +283,7 @@ class _Executor:
         for chunk in self.chunks():
             own = _Executor(total, self.memory)
             own.found, own.count = {node.id: self.all(node)[chunk] for node in (*scan.values, *[f.value for f in total.folds])}, chunk.stop - chunk.start
-            whole = [own._fold(fold) for fold in total.folds] + [value for reduce in total.reduces for value in own._reduce(reduce)]  # noqa: SLF001 - its own kind
+            whole = [own._fold(fold) for fold in total.folds] + [value for reduce in total.reduces for value in own._reduce(reduce)]
             state = before
             for k in range(chunk.start, chunk.stop):
                 old, state = state, [value[k] for value in values] if state is None else self._combined(scan.operator, state, [v[k] for v in values])

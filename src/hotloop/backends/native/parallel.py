@@ -9,7 +9,7 @@ from typing import Any
 from hotloop.backends.native.link import link
 from hotloop.dtypes import DType, int64
 from hotloop.ir.graph import CONST, LOOP, PARAM, Node
-from hotloop.ir.program import IN_MEMORY, Program
+from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
 from hotloop.ir.sweep import Alias, Allocate, Compute, Copy, Fault, If, Procedure, Sort, SortBy, Step, Sweep, While
 from hotloop.ops.shape import length
@@ -292,8 +292,11 @@ class _Linker:
         return run, begin, combine, total_run, total_begin
 
     def _writer(self, task: Task, slots: Slots) -> Serial | Strip:
-        writer = Strip if strips(task) else Serial
-        return writer(task, self.frame, slots, self.vector_bytes)
+        if not strips(task):
+            return Serial(task, self.frame, slots, self.vector_bytes)
+        strip = Strip(task, self.frame, slots, self.vector_bytes)
+        strip.contract = self.fast
+        return strip
 
 
-__all__ = ["IN_MEMORY", "LinkedParallel", "link_parallel"]
+__all__ = ["LinkedParallel", "link_parallel"]

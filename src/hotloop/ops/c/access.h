@@ -124,6 +124,49 @@ HL_STORE_EACH(b32w, uint8_t, x[i] & 1)
 #define hl_store_f64w(array, x, index, end) hl_store_i64w(array, (hl_i64w)(x), index, end)
 #define hl_store_f32w(array, x, index, end) hl_store_i32w(array, (hl_i32w)(x), index, end)
 
+/* The lanes that a mask holds for, one after the other from the first on; what is in those behind them is left open. */
+#if defined(__AVX2__)
+HL_SHORT hl_i32w hl_packed(hl_i32w x, uint64_t kept)
+{
+    __m128i places = _mm_cvtsi64_si128((int64_t)_pext_u64(0x0706050403020100, kept));
+    return (hl_i32w)_mm256_permutevar8x32_epi32((__m256i)x, _mm256_cvtepu8_epi32(places));
+}
+HL_SHORT hl_i32w hl_compress_i32w(hl_i32w x, hl_b32w mask)
+{
+    return hl_packed(x, _pdep_u64((uint32_t)_mm256_movemask_ps((__m256)mask), 0x0101010101010101) * 0xff);
+}
+HL_SHORT hl_i64w hl_compress_i64w(hl_i64w x, hl_b64w mask)
+{
+    return (hl_i64w)hl_packed((hl_i32w)x, _pdep_u64((uint32_t)_mm256_movemask_pd((__m256d)mask), 0x0001000100010001) * 0xffff);
+}
+#define hl_count_b32w(mask) ((int64_t)__builtin_popcount((uint32_t)_mm256_movemask_ps((__m256)(mask))))
+#define hl_count_b64w(mask) ((int64_t)__builtin_popcount((uint32_t)_mm256_movemask_pd((__m256d)(mask))))
+#else
+/* Each lane moves down by the number of lanes below it that are left out: by 1 if that is odd, then by 2. */
+HL_SHORT hl_i32w hl_compress_i32w(hl_i32w x, hl_b32w mask)
+{
+    hl_i32w zero = {0}, out = mask + 1, below = __builtin_shufflevector(zero, out, 0, 4, 5, 6);
+    below += __builtin_shufflevector(zero, below, 0, 4, 5, 6);
+    below += __builtin_shufflevector(zero, below, 0, 0, 4, 5);
+    below &= mask;
+    hl_i32w next = __builtin_shufflevector(x, x, 1, 2, 3, 3), steps = __builtin_shufflevector(below, zero, 1, 2, 3, 4);
+    hl_i32w odd = (steps & 1) != 0;
+    x = (odd & next) | (~odd & x);
+    below = (odd & steps) | (~odd & below & ((below & 1) - 1));
+    next = __builtin_shufflevector(x, x, 2, 3, 2, 3);
+    steps = __builtin_shufflevector(below, zero, 2, 3, 4, 4);
+    hl_i32w far = (steps & 2) != 0;
+    return (far & next) | (~far & x);
+}
+HL_SHORT hl_i64w hl_compress_i64w(hl_i64w x, hl_b64w mask)
+{
+    hl_i64w first = __builtin_shufflevector(mask, mask, 0, 0);
+    return (first & x) | (~first & __builtin_shufflevector(x, x, 1, 1));
+}
+#define hl_count_b32w(mask) ((int64_t)-((mask)[0] + (mask)[1] + (mask)[2] + (mask)[3]))
+#define hl_count_b64w(mask) ((int64_t)-((mask)[0] + (mask)[1]))
+#endif
+
 /* The lanes in the opposite order. */
 #define HL_REVERSE(s)                                                                              \
     HL_SHORT hl_##s hl_reverse_##s(hl_##s x)                                                       \
@@ -133,7 +176,7 @@ HL_STORE_EACH(b32w, uint8_t, x[i] & 1)
             r[i] = x[(int)(sizeof x / sizeof x[0]) - 1 - i];                                       \
         return r;                                                                                  \
     }
-HL_REVERSE(f32w)
-HL_REVERSE(f64w)
+HL_REVERSE(i32w)
+HL_REVERSE(i64w)
 
 #endif
