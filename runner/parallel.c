@@ -15,8 +15,9 @@
 #include "threads.h"
 
 /* Picoseconds: work from which on threads help; work that a thread takes at once, where the order is free; the price of
- * an element from which on it may be a bad guess, since there may be loops whose length nobody knows. */
-static const double WORTH_THREADS = 1e8, SHARE = 75e6, DOUBTFUL = 5e3;
+ * an element from which on it may be a bad guess, since there may be loops whose length nobody knows; how many times as
+ * much time a sweep in chunks is then given, which cannot be tried. */
+static const double WORTH_THREADS = 1e8, SHARE = 75e6, DOUBTFUL = 5e3, DOUBTS = 10;
 
 enum {
     GROUP = 64,     /* elements that one thread takes at least, so that no two write to one cache line */
@@ -109,10 +110,14 @@ static void fold_chunk(const hl_sweep_job *job, const hl_worker *worker, int64_t
 
 /* Wait until all is known that comes before a chunk. */
 static void wait_for(hl_sweep_job *job, int64_t number) {
-    for (int spins = 0; atomic_load_explicit(&job->known, memory_order_acquire) < number; spins++) {
-        if (spins > SPINS) sched_yield();
+    int spins = 0;
+    while (atomic_load_explicit(&job->known, memory_order_acquire) < number) {
+        if (spins++ > SPINS) {
+            sched_yield();
+            spins = SPINS;
+        }
 #if defined(__x86_64__)
-        else __builtin_ia32_pause();
+        __builtin_ia32_pause();
 #endif
     }
 }
@@ -303,6 +308,7 @@ int hl_prepare_sweep(hl_sweep_job *job, int most) {
     const hl_sweep *sweep = job->sweep;
     const int64_t count = job->count < 0 ? 0 : job->count;
     job->picoseconds = (double)count * (double)sweep->cost * (sweep->mode == HL_SCAN ? 2 : 1);
+    if (is_doubtful(sweep) && sweep->mode > HL_ORDERED) job->picoseconds *= DOUBTS;
     job->chunks = sweep->mode > HL_ORDERED ? units_of(count, sweep->chunk) : 0;
     job->next = job->known = job->kept = job->stopped = job->tried = 0;
     int64_t threads = job->picoseconds > WORTH_THREADS && sweep->mode != HL_ORDERED ? most : 1;

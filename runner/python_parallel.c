@@ -96,13 +96,7 @@ static int is_true(const ParallelCall *call, int number) { return call->register
 
 /* ----------------------------------------------------------------------------------------- kernels */
 
-/* Sweeps that run without the GIL now; the list is changed and read with it. */
-typedef struct Running {
-    struct Running *next;
-    hl_sweep_job *job;
-    pid_t process; /* a child of a fork finds jobs here that nobody runs */
-} Running;
-
+/* The sweeps that run without the GIL now; the list is changed and read with it. */
 static Running *running;
 
 static void forget(const Running *entry) {
@@ -121,19 +115,19 @@ PyObject *runner_parallel_progress(PyObject *module, PyObject *none) {
 }
 
 /* Run with the GIL released if that is worth it; -1: interrupted, with what a signal's handler raised. */
-static int run_unlocked(hl_sweep_job *job, int threads) {
+static int run_unlocked(ParallelCall *call, hl_sweep_job *job, int threads) {
     if (job->picoseconds <= HANDOVER) {
         hl_run_sweep(job, threads);
         return 0;
     }
-    Running entry = {.next = running, .job = job, .process = getpid()};
-    running = &entry;
+    call->running = (Running){.next = running, .job = job, .process = getpid()};
+    running = &call->running;
     PyThreadState *state = PyEval_SaveThread();
     job->caller = &state;
     if (is_main_thread()) job->interrupted = is_interrupted;
     hl_run_sweep(job, threads);
     PyEval_RestoreThread(state);
-    forget(&entry);
+    forget(&call->running);
     return job->stopped ? -1 : 0;
 }
 
@@ -191,7 +185,7 @@ static int run_kernel(const ParallelFunction *self, ParallelCall *call, const hl
         }
     }
     if (sweep->mode == HL_FILTER && take_outputs(self, call, sweep, job.count)) return -1;
-    const int failed = run_unlocked(&job, threads);
+    const int failed = run_unlocked(call, &job, threads);
     hl_give(job.partials);
     if (sweep->mode != HL_FILTER) return failed;
     if (!failed) return keep_outputs(self, call, sweep, job.count);
@@ -204,7 +198,10 @@ static int run_compute(const ParallelFunction *self, ParallelCall *call, const O
     uint8_t *data = call->workers[0]->data;
     hl_give_inputs(data, &op->inputs, &call->registers);
     hl_call_code(self->program->runner.memory.code, op->entry, data);
-    for (int i = 0; i < op->outputs; i++) memcpy(call->registers.scalars[op->output[i].scalar], data + op->output[i].slot, op->output[i].size);
+    for (int i = 0; i < op->outputs; i++) {
+        const hl_operand *output = &op->output[i];
+        memcpy(call->registers.scalars[output->scalar], data + output->slot, output->size);
+    }
     return 0;
 }
 

@@ -5,6 +5,8 @@
 
 #include "python.h"
 
+#include <sys/types.h>
+
 #include "parallel.h"
 #include "threads.h"
 
@@ -70,6 +72,13 @@ typedef struct {
     PyObject *owner;
 } Held;
 
+/* A sweep that runs without the GIL. Not on the stack of its thread, which a child of a fork may use for another. */
+typedef struct Running {
+    struct Running *next;
+    hl_sweep_job *job;
+    pid_t process; /* a child of a fork finds jobs that nobody runs */
+} Running;
+
 /* What one call needs; kept for the next. */
 typedef struct ParallelCall {
     struct ParallelCall *next;
@@ -80,6 +89,7 @@ typedef struct ParallelCall {
     uint8_t **memory;      /* where they lie */
     uint8_t (*prefix)[8];  /* for each state */
     int64_t looked;        /* when signals were looked for last, in a loop of ops */
+    Running running;
     hl_worker *workers[HL_MOST_THREADS];
 } ParallelCall;
 

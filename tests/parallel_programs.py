@@ -768,6 +768,6 @@ def _is_of(given: Any, kind: Type) -> bool:
 
 
 REFUSED = (
-    "inside of a map needs memory", "inside of a map would need memory", "sequences hold numbers and tuples",
+    "needs memory for each element", "sequences hold numbers and tuples",
     "must not be able to fail", "loops inside of maps and comprehensions carry numbers",
 )  # fmt: skip

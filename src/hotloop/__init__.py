@@ -131,9 +131,10 @@ if _TYPE_CHECKING:
     from hotloop.parallel import places
     from hotloop.parallel.cuarray import cuarray
     from hotloop.parallel.function import cu
+    from hotloop.parallel.progress import progress
 
 # Data-parallel functions are imported when they are first asked for: programs for control need none of it.
-_LATER = {"cu": "hotloop.parallel.function", "cuarray": "hotloop.parallel.cuarray"}
+_LATER = {"cu": "hotloop.parallel.function", "cuarray": "hotloop.parallel.cuarray", "progress": "hotloop.parallel.progress"}
 _MODULES = {"places": "hotloop.parallel.places", "parallel": "hotloop.parallel"}
 
 
@@ -271,6 +272,7 @@ __all__ = [
     "places",
     "pow",
     "prod",
+    "progress",
     "quantile",
     "quaternion",
     "radians",

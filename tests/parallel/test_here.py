@@ -326,7 +326,7 @@ def test_chunks_are_combined_left_to_right(name, length):
     assert same(here.reduce(CLOSED[name], x, 1.0), CLOSED[name](np.float32(1), total_of(name, x)))
     spelled = {"add": lambda a, b: a + b, "mul": lambda a, b: b * a}[name]
     assert same(here.reduce(spelled, x, 1.0), here.reduce(CLOSED[name], x, 1.0))
-    left_to_right = {"add": lambda a, b: a + b + 0.0, "mul": lambda a, b: a * b * 1.0}[name]
+    left_to_right = {"add": lambda a, b: a + b + 0.0, "mul": lambda a, b: a * b + 0.0}[name]
     parts = [functools.reduce(CLOSED[name], x[start : start + CHUNK]) for start in range(0, length, CHUNK)]
     assert same(here.reduce(left_to_right, x, 1.0), functools.reduce(CLOSED[name], [np.float32(1), *parts]))
 
@@ -449,7 +449,8 @@ def test_filtered_elements_keep_their_place_in_the_order():
     for start in (0, 2 * CHUNK):
         part = x[start : start + CHUNK]
         wanted = wanted + functools.reduce(operator.add, part[part > 0.5] * 2)
-    assert same(here.reduce(lambda a, b: a + b * 1.0, left, 0.0), wanted)
+    assert same(here.reduce(lambda a, b: a + b + 0.0, left, 0.0), wanted)
+    assert same(here.reduce(lambda a, b: a + 1.0 * b, left, 0.0), here.sum(left))
     assert same(here.sum(here.filter(lambda a: a > 0.75, here.filter(lambda a: a > 0.5, x))), here.sum(here.filter(lambda a: a > 0.75, x)))
 
 

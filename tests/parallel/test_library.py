@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.parallel_agreement import SIZES, agree
 
 from hotloop.errors import BoundsError, ShapeError, TypeMismatch
 from hotloop.parallel import (
@@ -12,6 +13,7 @@ from hotloop.parallel import (
     argmax,
     argmin,
     histogram,
+    ndindex,
     op_add,
     pack,
     partition,
@@ -29,11 +31,10 @@ from hotloop.parallel import (
 )
 from hotloop.parallel.cuarray import cuarray
 from hotloop.parallel.function import cu
-from tests.parallel_agreement import SIZES, agree
 
 TYPES = [np.dtype(name) for name in ("bool", "int32", "int64", "float32", "float64")]
 NUMBERS = st.sampled_from(TYPES).flatmap(
-    lambda dtype: arrays.arrays(dtype, st.integers(0, 40), elements=st.integers(0, 1) if dtype == bool else st.integers(-4, 4))
+    lambda dtype: arrays.arrays(dtype, st.integers(0, 40), elements=st.integers(0, 1) if dtype.kind == "b" else st.integers(-4, 4))
 )
 FLOATS = st.sampled_from(TYPES[3:]).flatmap(
     lambda dtype: arrays.arrays(dtype, st.integers(0, 40), elements=st.sampled_from([0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan]))
@@ -42,6 +43,21 @@ FLOATS = st.sampled_from(TYPES[3:]).flatmap(
 
 def drawn(size, dtype=np.float64):
     return (np.random.default_rng(size).standard_normal(size) * 20).astype(dtype)
+
+
+largest = cu(lambda x, count: top_k(x, count))
+counted = cu(lambda i, n: histogram(i, n))
+parted = cu(lambda x: partition(lambda a: a > 1, x))
+sum_of_others = cu(lambda x: sum(partition(lambda a: a > 1, x)[1]))
+packed = cu(lambda x: pack(x, [a + 1 for a in x]))
+packed_pairs = cu(lambda x: pack([a > 0 for a in x], zip(x, x)))  # noqa: B905 - hotloop's
+runs = cu(lambda k, v: reduce_by_key(op_add, k, v))
+runs_of_halves = cu(lambda k, v: reduce_by_key(lambda a, b: a * b + 1, [a // 2 for a in k], [a * 2 for a in v]))
+differences = cu(lambda x: adjacent_difference(x))
+product = cu(lambda x: prod(x))
+mixed = cu(lambda x, by: stencil(lambda a, b, c: a + 2 * b - c, (-1, 0, by), x, 0))
+third = cu(lambda x: stencil(lambda a: a, (3,), x, 0.5))
+crossed = cu(lambda x: stencil(lambda a, b, c: a + 2 * b - c, ((-1, 0), (0, 1), (1, -1)), x, 0.5))
 
 
 # ---------------------------------------------------------------------------------------------- extremes
@@ -113,7 +129,7 @@ def test_distinct_integers_are_those_of_numpy(size):
 
 @given(FLOATS | NUMBERS, st.integers(-1, 45))
 def test_the_largest_elements(x, count):
-    agree(cu(lambda x, count: top_k(x, count)), x, count)
+    agree(largest, x, count)
 
 
 def test_more_than_all_elements_are_refused():
@@ -156,7 +172,7 @@ def test_histograms_are_those_of_numpy(size):
 
 @given(arrays.arrays(np.int32, st.integers(0, 20), elements=st.integers(-1, 6)), st.integers(0, 6))
 def test_numbers_that_are_no_bins_are_refused(bins, count):
-    agree(cu(lambda i, n: histogram(i, n)), bins, count)
+    agree(counted, bins, count)
 
 
 def test_bins_out_of_range_are_told():
@@ -169,14 +185,14 @@ def test_bins_out_of_range_are_told():
 
 @given(NUMBERS)
 def test_a_sequence_in_two_parts(x):
-    agree(cu(lambda x: partition(lambda a: a > 1, x)), x)
-    agree(cu(lambda x: sum(partition(lambda a: a > 1, x)[1])), x)
+    agree(parted, x)
+    agree(sum_of_others, x)
 
 
 @given(NUMBERS)
 def test_flags_say_what_is_left(x):
-    agree(cu(lambda x: pack(x, [a + 1 for a in x])), x)
-    agree(cu(lambda x: pack([a > 0 for a in x], zip(x, x))), x)
+    agree(packed, x)
+    agree(packed_pairs, x)
 
 
 def test_flags_and_elements_are_as_many():
@@ -187,17 +203,13 @@ def test_flags_and_elements_are_as_many():
 @given(NUMBERS, st.integers(0, 3))
 def test_runs_of_equal_keys(keys, seed):
     values = np.random.default_rng(seed).standard_normal(len(keys))
-    agree(cu(lambda k, v: reduce_by_key(op_add, k, v)), keys, values)
-    agree(cu(lambda k, v: reduce_by_key(lambda a, b: a * b + 1, [a // 2 for a in k], zip_first(v))), keys, values)
-
-
-@cu
-def zip_first(v):
-    return [a * 2 for a in v]
+    agree(runs, keys, values)
+    agree(runs_of_halves, keys, values)
 
 
 def test_runs_of_equal_pairs():
-    agree(cu(lambda k, j, v: reduce_by_key(max, zip(k, j), v)), np.array([1, 1, 2, 1, 1]), np.array([0, 0, 1, 1, 1]), np.arange(5))
+    keys = cuarray([(1, 0), (1, 0), (2, 1), (1, 1), (1, 1)])
+    agree(cu(lambda k, v: reduce_by_key(max, k, v)), keys, np.arange(5))
 
 
 def test_keys_and_values_are_as_many():
@@ -210,19 +222,19 @@ def test_keys_and_values_are_as_many():
 
 @given(NUMBERS)
 def test_differences_and_products(x):
-    agree(cu(lambda x: adjacent_difference(x)), x)
-    agree(cu(lambda x: prod(x)), x)
+    agree(differences, x)
+    agree(product, x)
 
 
 @given(NUMBERS, st.integers(-5, 5))
 def test_neighbours_in_a_sequence(x, by):
-    agree(cu(lambda x, by: stencil(lambda a, b, c: a + 2 * b - c, (-1, 0, by), x, 0)), x, by)
-    agree(cu(lambda x: stencil(lambda a: a, (3,), x, 0.5)), x)
+    agree(mixed, x, by)
+    agree(third, x)
 
 
 @given(arrays.arrays(np.float64, arrays.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=5), elements=st.integers(-9, 9)))
 def test_neighbours_in_an_array(x):
-    agree(cu(lambda x: stencil(lambda a, b, c: a + 2 * b - c, ((-1, 0), (0, 1), (1, -1)), x, 0.5)), x)
+    agree(crossed, x)
 
 
 def test_neighbours_in_three_dimensions():
@@ -230,7 +242,7 @@ def test_neighbours_in_three_dimensions():
 
 
 def test_neighbours_in_what_is_not_in_memory():
-    agree(cu(lambda n: stencil(lambda a, b: a + b, ((-1, 0), (0, 1)), [i * 10 + j for i, j in np.ndindex(3, n)], 0)), 4)
+    agree(cu(lambda n: stencil(lambda a, b: a + b, ((-1, 0), (0, 1)), [i * 10 + j for i, j in ndindex(3, n)], 0)), 4)
     agree(cu(lambda x: stencil(lambda a, b: a + b, (-1, 1), [a * a for a in x], 0)), drawn(33))
 
 

@@ -11,7 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.parallel_kernels import (
-    A, FIRST, FLAG, LESS, NX, NY, OUT, S, SECOND, T, X, Y, added, affine, entry, fallback, kept, make, program, refuse, sweep, total,
+    FIRST,
+    FLAG,
+    LESS,
+    NX,
+    NY,
+    OUT,
+    SECOND,
+    A,
+    S,
+    T,
+    X,
+    Y,
+    added,
+    affine,
+    entry,
+    fallback,
+    kept,
+    make,
+    program,
+    refuse,
+    sweep,
+    total,
 )  # fmt: skip
 
 from hotloop import _runner
@@ -296,7 +317,9 @@ def test_what_a_callable_keeps_is_no_result():
     assert result.flags.writeable
 
 
-@pytest.mark.parametrize("wrong", [None, [], (), (np.zeros(1), np.zeros(1)), (1,), (np.zeros(1, "f"),), (np.zeros((1, 1)),), (np.zeros(4)[::2],)])
+@pytest.mark.parametrize("wrong", [
+    None, [], (), (np.zeros(1), np.zeros(1)), (1,), (np.zeros(1, "f"),), (np.zeros((1, 1)),), (np.zeros(4)[::2],),
+])  # fmt: skip
 def test_a_wrong_answer_of_a_callable_is_an_error_of_hotloop(wrong):
     function = vectors((("call", lambda: wrong, (), (1,)),), "q", "qd", ("array", 1, None))
     with pytest.raises(InternalError, match="returned other arrays than it must"):

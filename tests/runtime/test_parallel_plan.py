@@ -25,8 +25,9 @@ SCAN = ("kernel", "scan", (1, 2, 3, 4, 5), 0, 8, 0, (), (), ((56, 64, -1, 3), (7
 FILTER = ("kernel", "filter", (1, -1, -1, -1, -1), 0, 8, 0, (), (), (), (), (88, 1, ((1, 96), (2, 104))), 100, 1000)
 CODE = (
     ("allocate", 3, 0), EACH, FOLD, SCAN, FILTER, ("compute", 1, ((16, 2),), ((24, 32, 0),), ((48, 4),)),
-    ("copy", 3, 0), ("alias", (0, 3), (3, 0)), ("release", 2), ("length", 1, 1), ("slice", 3, 0, 0, 1), ("unless", 4, 13), ("jump", 13), ("copy", 3, 0),
-    ("fault", 6, 5, (0, 2)), ("sort", (0, 3), (True, False), (0, -1), 1), ("sort_by", 1, 112, 120, 128, ((16, "f", 2),), ((24, 32, 0),), 1, 1),
+    ("copy", 3, 0), ("alias", (0, 3), (3, 0)), ("release", 2), ("length", 1, 1), ("slice", 3, 0, 0, 1), ("unless", 4, 13), ("jump", 13),
+    ("copy", 3, 0), ("fault", 6, 5, (0, 2)), ("sort", (0, 3), (True, False), (0, -1), 1),
+    ("sort_by", 1, 112, 120, 128, ((16, "f", 2),), ((24, 32, 0),), 1, 1),
     ("call", lambda *_: (np.zeros(3, "f"),), (0, 1), (2,)),
 )  # fmt: skip
 AT = {op[1] if op[0] == "kernel" else op[0]: i for i, op in enumerate(CODE)}

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.parallel_kernels import A, FIRST, FLAG, LESS, NY, OUT, SECOND, X, Y, added, affine, entry, kept, make, sweep, total, waiting
+from tests.parallel_kernels import FIRST, FLAG, LESS, NY, OUT, SECOND, A, X, Y, added, affine, entry, kept, make, sweep, total, waiting
 
 from hotloop import _runner
 
@@ -69,9 +69,9 @@ def test_calls_of_one_function_may_overlap():
         want, above = scan(x, y), x[x > 50]
         for _ in range(30):
             got = scan(x, y)
-            results = got[:2] == want[:2], (got[2] == want[2]).all(), (filtered(x, 50)[0] == above).all(), (sums(x * 1.0, y * 1.0) == x + y).all()
-            if not all(results):
-                failed.append(results)
+            right = got[:2] == want[:2], (got[2] == want[2]).all(), (filtered(x, 50)[0] == above).all()
+            if not all(right) or (sums(x * 1.0, y * 1.0) != x + y).any():
+                failed.append(right)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -82,7 +82,6 @@ def test_calls_of_one_function_may_overlap():
 
 
 def test_a_function_may_use_fewer_threads():
-    """The machine's code is told apart by the pieces that it gets: one thread alone takes all at once."""
     _runner.set_threads(4)
     x = numbers(3000)
     for most in (1, 2, 0):

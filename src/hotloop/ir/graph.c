@@ -153,10 +153,16 @@ static PyObject *user_frame(void) {
 static _Thread_local PyObject *origin; /* code, or NULL: look for the user's frame */
 static _Thread_local int origin_instruction;
 
+/* A code object stands for the line of its first instruction but one: what a front end that reads source makes of a line. */
 static PyObject *set_origin(PyObject *module, PyObject *node) {
     (void)module;
+    if (PyCode_Check(node)) {
+        origin_instruction = 2;
+        Py_XSETREF(origin, Py_NewRef(node));
+        Py_RETURN_NONE;
+    }
     if (node != Py_None && Py_TYPE(node) != &Node_Type) {
-        PyErr_SetString(PyExc_TypeError, "set_origin takes a node or None");
+        PyErr_SetString(PyExc_TypeError, "set_origin takes a node, a code object or None");
         return NULL;
     }
     if (node != Py_None) origin_instruction = ((Node *)node)->instruction;
@@ -1332,7 +1338,7 @@ static PyMethodDef methods[] = {
      "intern(op, args, attr, dtype, shape, flags) -> Node"},
     {"reachable", reachable, METH_VARARGS, "reachable(outputs, more) -> list of nodes in order of id"},
     {"dependents", (PyCFunction)(void (*)(void))dependents, METH_FASTCALL, "dependents(outputs, sources) -> list of nodes in order of id"},
-    {"set_origin", set_origin, METH_O, "set_origin(node): nodes made from now on in this thread take its source line"},
+    {"set_origin", set_origin, METH_O, "set_origin(node or code): nodes made from now on in this thread take its source line"},
     {"wrap", wrap, METH_O, "wrap(node) -> value"},
     {"hold_origin", hold_origin, METH_NOARGS, "hold_origin() -> whether the user's line is now held until set_origin(None)"},
     {"literal", (PyCFunction)(void (*)(void))literal_function, METH_FASTCALL,

@@ -89,6 +89,8 @@ def _kind_of_form(form: Any) -> Leaf | None:
 def pieces(python: Any, kind: Leaf) -> list[Any]:
     """Return the numbers and arrays that an argument of a kind is made of, as compiled code takes them."""
     if kind[0] in _NUMBERS:
+        if kind[0] == "int" and not int64.limits[0] <= python <= int64.limits[1]:
+            raise RangeError(f"{python} does not fit int64, in which Python's ints are computed.")
         return [python if type(python) in _PYTHON else (float if kind[0] == "float" else int)(python)]
     if kind[0] == "function":
         return []

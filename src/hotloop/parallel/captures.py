@@ -47,6 +47,15 @@ def library_function(function: FunctionType) -> Closure:
     return Closure(found.node, found, function, function.__name__)
 
 
+def primitive(name: str) -> Builtin | Closure | None:
+    """Return the primitive of a name."""
+    rule = RULES.get(name)
+    if rule is not None:
+        return Builtin(name, rule)
+    function = LIBRARY.get(name)
+    return None if function is None else library_function(function)
+
+
 def found_again(way: Way) -> Any:
     """Return the object that is found now where one was found before."""
     kind, where, *name = way
@@ -71,11 +80,7 @@ class Captures:
 
     def primitive(self, name: str) -> Builtin | Closure | None:
         """Return the primitive that a name means where nothing else has it."""
-        rule = RULES.get(name)
-        if rule is not None:
-            return Builtin(name, rule)
-        function = LIBRARY.get(name)
-        return None if function is None else library_function(function)
+        return primitive(name)
 
     def value(self, python: Any, way: Way | None, name: str, place: Place) -> Value:
         """Return what a Python object means in a compiled function."""

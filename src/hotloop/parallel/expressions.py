@@ -6,13 +6,14 @@ import ast
 from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, NoReturn
 
+from hotloop import _graph
 from hotloop.dtypes import bool_
 from hotloop.errors import HotloopError, InternalError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel import arithmetic
 from hotloop.parallel.arithmetic import ARITHMETIC, COMPARISONS, SIGNS, Mixed, NeedsLoop, binary, joined, truth, unary
-from hotloop.parallel.place import Place
+from hotloop.parallel.place import Place, line_of
 from hotloop.parallel.scope import MISSING, Scope, python_value
 from hotloop.parallel.trace import Trace
 from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, mapped, weak
@@ -38,6 +39,7 @@ class Expressions:
         method = getattr(self, f"_{type(node).__name__}", None)
         if method is None:
             self._refuse_syntax(node, scope)
+        _graph.set_origin(line_of(scope.definition.file, node.lineno))
         try:
             return method(node, scope)
         except HotloopError as error:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
+from contextlib import contextmanager
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from hotloop import _runner
-from hotloop.compiler import Options, compile_parallel
+from hotloop import _graph, _runner
+from hotloop.compiler import Options
 from hotloop.errors import HotloopError, TypeMismatch
 from hotloop.frontend.target import chosen_arch
 from hotloop.ir.graph import Node, exact_numbers
 from hotloop.ir.sweep import Compute
-from hotloop.parallel import places
+from hotloop.parallel import explain, places
 from hotloop.parallel.arguments import Arguments, Leaf, kind_text, kinds_of, pieces
+from hotloop.parallel.cache import compile_kept
 from hotloop.parallel.captures import Captures, found_again
 from hotloop.parallel.cuarray import adopt, cuarray
 from hotloop.parallel.forms import Ragged, Records
@@ -52,7 +54,7 @@ class Interpreted:
         self.captures = Captures(arguments)
         interpreter = Statements(self.trace, self.captures, function.strict)
         place = Place(function.__cu__.node, function.__cu__)
-        with exact_numbers():
+        with exact_numbers(), _lines():
             values = [arguments.value(kind, name) for kind, name in zip(kinds, function.names, strict=False)]
             result = interpreter.call(function.closure(), values, place)
             self.physical = arguments.physical  # captures among them, after the arguments
@@ -61,6 +63,15 @@ class Interpreted:
         inputs = [node for physical in self.physical for node in (physical.node, *physical.lengths)]
         self.procedure: Procedure = merge(self.trace.procedure(inputs, self.registers))
         self.strings = ", ".join(map(kind_text, kinds))
+
+
+@contextmanager
+def _lines() -> Iterator[None]:
+    """Let nodes have the lines that the interpreter reads, not that of the call."""
+    try:
+        yield
+    finally:
+        _graph.set_origin(None)
 
 
 class _Results:
@@ -152,7 +163,7 @@ class Compiled:
         self.diagnose = diagnose
         self.interpreted = interpreted = Interpreted(function, kinds, diagnose)
         options = Options(arch=chosen_arch("native"), fast=function.fast)
-        self.linked, program = compile_parallel(interpreted.procedure, options)
+        self.linked, program = compile_kept(interpreted.procedure, options, function.__cu__.file)
         linked = self.linked
         arguments = tuple([_plan_argument(physical, linked) for physical in interpreted.physical])
         self.function = _runner.ParallelFunction(
@@ -296,6 +307,34 @@ class cu_function:
             with self._lock:
                 found = self._compiled[kinds, place] = Compiled(self, kinds, place)
         return found
+
+    # -- what became of it -------------------------------------------------------------------------
+
+    def graph(self, *arguments: Any) -> str:
+        """Return the steps that the function becomes for arguments, as text: what runs, before it is machine code."""
+        return explain.graph_text(self._procedure(arguments))
+
+    def source(self, place: RunPlace | str | None = None, *arguments: Any) -> str:
+        """Return the program generated for a place and arguments: instructions, with the lines that they come from."""
+        if places.resolve(place).interpreted:
+            return "".join(self.__cu__.lines)
+        return explain.source_text(self._procedure(arguments), self._options())
+
+    def explain(self, *arguments: Any) -> str:
+        """Return what is fused, what is in memory, and what is checked, for arguments, as text."""
+        return explain.explanation(self._procedure(arguments), self._options())
+
+    def _options(self) -> Options:
+        return Options(arch=chosen_arch("native"), fast=self.fast)
+
+    def _procedure(self, arguments: Items[Any]) -> Procedure:
+        """Return the procedure for arguments; without any, that of the last call."""
+        if arguments or not self.names:
+            return Interpreted(self, kinds_of(arguments, self.names)).procedure
+        if not self._compiled:
+            name = self.__wrapped_function__.__name__
+            raise TypeMismatch(f"{name}() was not called yet: give arguments of the types that you ask about.")
+        return next(reversed(self._compiled.values())).interpreted.procedure
 
 
 def cu(function: Callable[..., Any] | None = None, *, strict: bool = False, fast: bool = False, source: str | None = None) -> Any:

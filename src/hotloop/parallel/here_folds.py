@@ -70,7 +70,10 @@ class Symbol:
         return Symbol("add", self, other)
 
     def __mul__(self, other: Any) -> Symbol:
-        return Symbol("mul", self, other)
+        is_one = isinstance(other, (int, float)) and other == 1
+        return self if is_one else Symbol("mul", self, other)  # x * 1 is x, as the compiler knows
+
+    __rmul__ = __mul__
 
     def __and__(self, other: Any) -> Symbol:
         return Symbol("and", self, other)

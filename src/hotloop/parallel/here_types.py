@@ -85,7 +85,9 @@ def is_sequence(x: Any) -> bool:
     """Whether a value is a sequence in the language: a tuple is not, nor is a number."""
     if isinstance(x, (cuarray, list, range, NdIndex)):
         return True
-    return not isinstance(x, (tuple, str, bytes, dict, set, frozenset, *Scalar)) and not callable(x) and getattr(x, "ndim", 1) > 0 and hasattr(x, "__len__")
+    if isinstance(x, (tuple, str, bytes, dict, set, frozenset, *Scalar)) or callable(x):
+        return False
+    return hasattr(x, "__len__") and getattr(x, "ndim", 1) > 0
 
 
 def sequence(x: Any, name: str) -> Form:

@@ -1,4 +1,4 @@
-# ruff: noqa: F821 - names that are defined nowhere are primitives, as in any @cu function
+# ruff: noqa: F821, ANN001, ANN201, ANN202, B905, D103 - names that are defined nowhere are primitives, as in any @cu function
 # mypy: ignore-errors
 """Primitives written in the language itself: read by the interpreter as any `@cu` function, never run by Python."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import int64
@@ -160,7 +161,9 @@ class Row:
         return [self.length, *parts, *([] if self.keep is None else [self.keep]), *self.start, *pending]
 
 
-def described(interpreter: Interpreter, place: Place | None, name: str, given: Sequence, start: Value = None, function: Value = None) -> Row:
+def described(
+    interpreter: Interpreter, place: Place | None, name: str, given: Sequence, start: Value = None, function: Value = None
+) -> Row:  # fmt: skip
     """Return a row of a body. Raises: SyntaxRefused if it depends on what is no index."""
     trace = interpreter.trace
     column = trace.counter(given.length)
@@ -291,8 +294,9 @@ class _Flat:
         self.trace, self.row = trace, row
         self.around = around(interpreter, row.given)
         self.rows = rows_like(
-            interpreter, self.around.count, lambda q: moved_node(row.length, row.given, self.around.indices(q)), bool(free(trace, [row.length]))
-        )
+            interpreter, self.around.count, lambda q: moved_node(row.length, row.given, self.around.indices(q)),
+            bool(free(trace, [row.length])),
+        )  # fmt: skip
         self.numbers = row_numbers(trace, self.rows)
 
     def place(self, p: Node) -> tuple[Node, Node]:
@@ -383,9 +387,10 @@ def _scanned(interpreter: Interpreter, place: Place, name: str, function: Value,
         q, column = flat.place(p)
         return apply(add, flat.rows.start(q), turned(q, column))
 
-    arrays = scanned_rows(
-        interpreter, place, name, function, flat.rows.total, element, lambda p: apply(eq, flat.place(p)[1], ZERO), where if backwards else lambda p: p
-    )  # fmt: skip
+    def first(p: Node) -> Node:
+        return apply(eq, flat.place(p)[1], ZERO)
+
+    arrays = scanned_rows(interpreter, place, name, function, flat.rows.total, element, first, where if backwards else lambda p: p)
     return flat.stored(arrays)
 
 
@@ -447,7 +452,12 @@ def _filtered(interpreter: Interpreter, row: Row) -> Lifted:
     if plain:
         memory = rows.memory(arrays, Stored(arrays, (kept,)))
     else:
-        middle = Sequence(kept, lambda p: flat.element(trace.element(of_row, p).node, trace.element(trace.stored(columns, (kept,)), p).node), 0)
+        of_column = trace.stored(columns, (kept,))
+
+        def element(p: Node) -> Value:
+            return flat.element(trace.element(of_row, p).node, trace.element(of_column, p).node)
+
+        middle = Sequence(kept, element, 0)
         below = as_ragged(trace, forced(interpreter, middle).stored)
         memory = rows.memory(below.arrays, below)
     return Lifted(trace.stored(memory.arrays, memory.shape, memory.offsets), flat.around)
@@ -496,7 +506,7 @@ def as_ragged(trace: Trace, memory: Stored | None) -> Stored:
     assert memory is not None
     offsets, count = [], memory.shape[0]
     for width in memory.shape[1:]:
-        offsets.append(lazy_places(trace, apply(add, count, ONE), lambda i, width=width: apply(mul, i, width)))
+        offsets.append(lazy_places(trace, apply(add, count, ONE), partial(apply, mul, width)))
         count = apply(mul, count, width)
     return Stored(memory.arrays, memory.shape[:1], (*offsets, *memory.offsets))
 

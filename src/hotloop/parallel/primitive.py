@@ -23,6 +23,12 @@ class Primitive:
         """Call on the current place."""
         return self._run(self, arguments, keywords)
 
+    def closure(self) -> Any:
+        """Return what it is in a compiled function that has it as an argument."""
+        from hotloop.parallel.captures import primitive  # which imports the kinds of arguments
+
+        return primitive(self.name)
+
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import bool_, int64
 from hotloop.errors import ShapeError, TypeMismatch
-from hotloop.ir.graph import Node, apply, constant, param_node
+from hotloop.ir.graph import Node, apply, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Allocate, Compute, Effect, Fold, Inner, Scan, Sort, SortBy, Store, array_register, at
 from hotloop.ops.shape import length_of
@@ -20,7 +20,7 @@ from hotloop.parallel.nested import offsets_of
 from hotloop.parallel.ordering import outermost
 from hotloop.parallel.searching import numbers
 from hotloop.parallel.trace import FALSE, ONE, TRUE, ZERO, Site
-from hotloop.parallel.values import Number, Sequence, Stored, Value, as_type, describe, leaves, mapped, rebuilt
+from hotloop.parallel.values import Number, Sequence, Stored, Value, describe, leaves, rebuilt
 
 if TYPE_CHECKING:
     from hotloop.parallel.interpret import Interpreter
@@ -45,7 +45,10 @@ class Rows:
 
     def start(self, row: Node) -> Node:
         """Return where a row starts."""
-        return apply(mul, row, self.width) if self.offsets is None else at(self.offsets, row)  # type: ignore[type-var]
+        if self.offsets is not None:
+            return at(self.offsets, row)
+        assert self.width is not None
+        return apply(mul, row, self.width)
 
     def length(self, row: Node) -> Node:
         """Return the length of a row."""
@@ -84,11 +87,10 @@ def rows_of(interpreter: Interpreter, place: Place, value: Value, name: str) -> 
 def _from_zero(trace: Trace, memory: Stored) -> Stored:
     """Return some of the rows that are in memory as rows of their own. Those rows' elements are copied."""
     first, *others = memory.offsets
-    rows = Sequence(memory.shape[0], lambda i: ZERO, 0)
-    starts = apply(add, memory.offset, ZERO)  # type: ignore[type-var]
+    starts = ZERO if memory.offset is None else memory.offset
     low = in_register(trace, at(first, starts))
     total = in_register(trace, apply(sub, at(first, apply(add, starts, memory.shape[0])), low))
-    moved = lazy_places(trace, apply(add, rows.length, ONE), lambda i: apply(sub, at(first, apply(add, starts, i)), low))
+    moved = lazy_places(trace, apply(add, memory.shape[0], ONE), lambda i: apply(sub, at(first, apply(add, starts, i)), low))
     inner = trace.stored(memory.arrays, (total,), tuple(others), low)
     if others:
         found = _from_zero(trace, Stored(memory.arrays, (total,), tuple(others), low))
@@ -262,7 +264,8 @@ def segmented_sort(interpreter: Interpreter, place: Place, first: Value, second:
     less, value = (None, first) if second is None else (first, second)
     rows, values = rows_of(interpreter, place, value, "segmented_sort")
     found = sorted_rows(interpreter, place, "segmented_sort", less, rows, values)
-    memory = rows.memory(found.stored.arrays, found.stored)  # type: ignore[union-attr]
+    assert found.stored is not None
+    memory = rows.memory(found.stored.arrays, found.stored)
     return interpreter.trace.stored(memory.arrays, memory.shape, memory.offsets)
 
 
@@ -350,4 +353,3 @@ RULES: dict[str, Callable[..., Value]] = {
     "flatten": flatten, "lengths": lengths, "segments": segments, "segmented_scan": segmented_scan,
     "segmented_sort": segmented_sort, "reduce_by_key": reduce_by_key,
 }  # fmt: skip
-_ = (constant, as_type, mapped)

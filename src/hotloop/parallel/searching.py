@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence as Items
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import bool_, int64
 from hotloop.errors import BoundsError, ShapeError, TypeMismatch
-from hotloop.ir.graph import Node, apply, constant
+from hotloop.ir.graph import Node, apply, constant, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Effect, Operator, Scatter, Sort, array_register
 from hotloop.parallel.arithmetic import extremum, truth
@@ -40,7 +41,7 @@ def numbers(interpreter: Interpreter, place: Place, value: Value, name: str) -> 
 
 def _extreme_place(name: str, row: str) -> Callable[..., Value]:
     def rule(interpreter: Interpreter, place: Place, value: Value) -> Value:
-        source, kind = numbers(interpreter, place, value, name)
+        source, _ = numbers(interpreter, place, value, name)
         source = not_empty(interpreter, place, name, source)
         trace = interpreter.trace
         inside = bool(trace.depth and source.depth)
@@ -108,7 +109,11 @@ def top_k(interpreter: Interpreter, place: Place, value: Value, count: Value) ->
     ordered, places = array_register(array.dtype), array_register(int64)
     trace.emit(Sort((array,), (True,), (ordered,), places))
     both = [trace.stored(register, (source.length,)) for register in (ordered, places)]
-    return tuple([lazy(interpreter, wanted, lambda i, each=each: trace.element(each, i)) for each in both])
+    return tuple([_first(interpreter, each, wanted) for each in both])
+
+
+def _first(interpreter: Interpreter, source: Sequence, count: Node) -> Sequence:
+    return lazy(interpreter, count, lambda i: interpreter.trace.element(source, i))
 
 
 def searchsorted(interpreter: Interpreter, place: Place, value: Value, wanted: Value, side: Value = "left") -> Value:
@@ -182,12 +187,12 @@ def histogram(interpreter: Interpreter, place: Place, bins: Value, count: Value,
     zeros = lazy(interpreter, length, lambda _: Number(constant(0, dtype, structural=False)))
     found = trace.force(zeros)
     assert found.stored is not None
-    old, new = (_param(dtype) for _ in range(2))
+    old, new = param_node(dtype, ()), param_node(dtype, ())
     operator = Operator((old,), (new,), (apply(add, old, new),))
 
     def error(values: Items[Any]) -> Exception:
-        known = f"{values[0]} is out of range for {values[1]} bins" if len(values) == 2 else "out of range"
-        return place.error(BoundsError, f"histogram() of a number that {known}." if len(values) != 2 else f"histogram(): {known}.")
+        known = f"{values[0]} is out of range for {values[1]} bins" if len(values) == 2 else "a number is out of range"
+        return place.error(BoundsError, f"histogram(): {known}.")
 
     def effects(i: Node) -> list[Effect]:
         keep = None if source.keep is None else source.keep(i)
@@ -200,12 +205,6 @@ def histogram(interpreter: Interpreter, place: Place, bins: Value, count: Value,
 
     trace.sweep(source.length, effects)
     return found
-
-
-def _param(dtype: Any) -> Node:
-    from hotloop.ir.graph import param_node
-
-    return param_node(dtype, ())
 
 
 # -------------------------------------------------------------------------------------------------- parting

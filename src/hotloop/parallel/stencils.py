@@ -60,7 +60,9 @@ def _offset(place: Place, offset: Value, rank: int) -> tuple[Node, ...]:
     return tuple([integer(place, by, "stencil") for by in given])
 
 
-def _over(interpreter: Interpreter, shape: tuple[Node, ...], before: tuple[Node, ...], element: Callable[[tuple[Node, ...]], Value]) -> Sequence:
+def _over(
+    interpreter: Interpreter, shape: tuple[Node, ...], before: tuple[Node, ...], element: Callable[[tuple[Node, ...]], Value]
+) -> Sequence:  # fmt: skip
     """Return the sequence, of rows if the array has more axes, whose elements are computed from their place along all axes."""
     length, *inner = shape
     if not inner:

@@ -66,8 +66,9 @@ class Lanes:
     """Writes the body of one kernel."""
 
     def __init__(
-        self, builder: Builder, node: Node, vector_bytes: int, kernel: Kernel | None = None, narrowest: int | None = None, registers: int = 1
-    ) -> None:
+        self, builder: Builder, node: Node, vector_bytes: int, kernel: Kernel | None = None, narrowest: int | None = None,
+        registers: int = 1,
+    ) -> None:  # fmt: skip
         """Look all operations up.
 
         kernel: in place of the node's. narrowest: bytes of a lane that there is outside of the body too.

@@ -136,10 +136,10 @@ def _before(between: Sequence[Step], earlier: Sweep, sweep: Sweep) -> tuple[list
 
 
 def _arrays_read(effect: Effect) -> list[Node]:
-    return [node.args[0] for node in walk(list(_nodes_of(effect))) if node.op is AT]
+    return [node.args[0] for node in walk(list(nodes_of(effect))) if node.op is AT]
 
 
-def _nodes_of(effect: Effect | Operator) -> Iterable[Node]:
+def nodes_of(effect: Effect | Operator) -> Iterable[Node]:
     """Return the graphs of an effect: not the registers that it writes."""
     for field in fields(effect):
         if field.name in ("array", "arrays", "into", "kept", "left", "right", "op", "exclusive"):
@@ -155,7 +155,7 @@ def _nodes_of(effect: Effect | Operator) -> Iterable[Node]:
 
 def _ends(sweep: Sweep) -> list[Node]:
     rows = () if sweep.inner is None else (sweep.inner.low, sweep.inner.high)
-    return [*[node for effect in sweep.effects for node in _nodes_of(effect)], sweep.count, *rows]
+    return [*[node for effect in sweep.effects for node in nodes_of(effect)], sweep.count, *rows]
 
 
 def _registers(nodes: Iterable[Node]) -> set[int]:

@@ -398,7 +398,9 @@ class _Function(Writer):
         builder.add(self.of_operator[id(operator)])
         return [builder.use(node) for node in operator.combined]
 
-    def _when(self, condition: int, operator: Operator, dtypes: Sequence[DType], values: Values, inside: Callable[[Values], Values]) -> Values:
+    def _when(
+        self, condition: int, operator: Operator, dtypes: Sequence[DType], values: Values, inside: Callable[[Values], Values]
+    ) -> Values:
         """Write `inside` if a condition holds, else keep the values; operators with loops might not end on values that do not count."""
         if is_serial(self.of_operator[id(operator)]):
             limit = self.emit("to_int64.b", int64, condition)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hotloop.dtypes import int64
-from hotloop.ir.graph import Node, apply, constant, param_node
+from hotloop.ir.graph import Node, apply, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Alias, Allocate, Compute, Copy, Fault, Filter, Sort, SortBy, Step, Store, Sweep, at
 from hotloop.ops.shape import length_of
@@ -89,9 +89,14 @@ class Held:
 
 
 class Adjoints:
-    """Derivatives by the registers of a region. What is set outside of it is added to accumulators that outlast the region."""
+    """Derivatives by the registers of a region. What is set outside of it is added to accumulators that outlast the region.
 
-    def __init__(self, own: set[int] | None, lengths: Lengths, indices: Indices, parent: Adjoints | None = None) -> None:
+    beside: another region, of which at most one of both runs; they have accumulators in common.
+    """
+
+    def __init__(
+        self, own: set[int] | None, lengths: Lengths, indices: Indices, parent: Adjoints | None = None, beside: Adjoints | None = None
+    ) -> None:
         self.own = own  # None: everything
         self.lengths = lengths
         self.indices = indices
@@ -99,10 +104,9 @@ class Adjoints:
         self.steps: list[Step] = []
         self._scalars: dict[int, Node] = {}
         self._outside: dict[int, Node] = {}  # what is to be added to accumulators of scalars
-        self._registers: dict[int, Node] = {}
+        self._registers: dict[int, Node] = {} if beside is None else beside._registers  # noqa: SLF001 - its own kind
         self._arrays: dict[int, Held] = {}
-        self.accumulators: dict[int, Node]  # of registers outside of the region
-        self.accumulators = {}
+        self._accumulators: dict[int, Node] = {} if beside is None else beside._accumulators  # noqa: SLF001
 
     def is_own(self, register: Node) -> bool:
         """Whether the derivative by a register is this region's."""
@@ -112,9 +116,9 @@ class Adjoints:
         assert self.parent is not None, "everything is the first region's own"
         if not self.parent.is_own(register):
             return self.parent._accumulator(register)  # noqa: SLF001 - its own kind
-        found = self.accumulators.get(register.id)
+        found = self._accumulators.get(register.id)
         if found is None:
-            found = self.accumulators[register.id] = register_like(register)
+            found = self._accumulators[register.id] = register_like(register)
             self._registers[register.id] = register
         return found
 
@@ -191,10 +195,10 @@ class Adjoints:
             self.steps.append(Compute((total,), (apply(add, total, part),)))
         self._outside.clear()
 
-    def enter(self, accumulators: dict[int, Node], registers: dict[int, Node]) -> None:
-        """Let accumulators of regions within this one hold the derivatives by registers of this one, from here on."""
-        for number, total in accumulators.items():
-            register = registers[number]
+    def enter(self, region: Adjoints) -> None:
+        """Let accumulators of a region within this one hold the derivatives by registers of this one, from here on."""
+        for number, total in region._accumulators.items():  # noqa: SLF001 - its own kind
+            register = region._registers[number]  # noqa: SLF001
             if register.shape:
                 held, _ = self.begin(register, False)
                 self.steps.append(Alias((total,), (held,)))
@@ -202,10 +206,6 @@ class Adjoints:
             else:
                 self.steps.append(Compute((total,), (self._scalars.get(number, zero(register)),)))
                 self._scalars[number] = total
-
-    def accumulated(self) -> tuple[dict[int, Node], dict[int, Node]]:
-        """Return the accumulators of the parent's registers that this region needs, and the registers, by id."""
-        return self.accumulators, {number: self._registers[number] for number in self.accumulators}
 
 
 def in_registers(values: Sequence[Node], steps: list[Step]) -> list[Node]:
@@ -218,4 +218,3 @@ def in_registers(values: Sequence[Node], steps: list[Step]) -> list[Node]:
 
 
 __all__ = ["Adjoints", "Held", "Indices", "Lengths", "in_registers"]
-_ = constant

@@ -47,7 +47,7 @@ def _has_lanes(node: Node) -> bool:
 def registers_of(version: Version) -> int:
     """Return how many registers of the narrowest lanes a slice takes: more than one where loops leave room for them."""
     loops = [node for node in walk(version.ends) if node.op is LOOP]
-    return 2 if loops and all(len(loop.args) <= LIVE for loop in loops) else 1
+    return 2 if loops and all(sum(not arg.is_const for arg in loop.args) <= LIVE for loop in loops) else 1
 
 
 class SweepLanes(Lanes):
@@ -72,6 +72,7 @@ class SweepLanes(Lanes):
         results = tuple([Result(value, fold, ()) for value, fold in zip(version.ends, rows, strict=True)])
         kernel = Kernel((), 0, 0, tuple([Stream(leaf, (), 0) for leaf in self.leaves]), (), results, contract)
         super().__init__(builder, node, builder.vector_bytes, kernel, narrowest, registers)
+        self.together = 1 if self.loops else self.together  # loops of two slices run one after the other
 
     # -- looking up --------------------------------------------------------------------------------
 

@@ -83,8 +83,8 @@ class _Linker:
         self._add(self.procedure.steps)
         ops = self._in_place()
         return LinkedParallel(
-            self.target, bytes(self.code), bytes(self.memory.data), self.stack, "".join(d.code for d in self.scalars), "".join(d.code for d in self.arrays),
-            ops, self.scalar_of, self.array_of, self.programs,
+            self.target, bytes(self.code), bytes(self.memory.data), self.stack, "".join(d.code for d in self.scalars),
+            "".join(d.code for d in self.arrays), ops, self.scalar_of, self.array_of, self.programs,
         )  # fmt: skip
 
     def _in_place(self) -> tuple[tuple[Any, ...], ...]:
@@ -124,7 +124,9 @@ class _Linker:
             if node.op is PARAM:
                 found.append(self._scalar(node))
             elif node.op is CONST:
-                found.append(self.constants.setdefault(node.id, (node, self._new_scalar(node.dtype) if node.id not in self.constants else NONE))[1])
+                if node.id not in self.constants:
+                    self.constants[node.id] = node, self._new_scalar(node.dtype)
+                found.append(self.constants[node.id][1])
             elif node.op is length and node.args[0].op is PARAM:
                 found.append(self._new_scalar(int64))
                 self.ops.append(("length", found[-1], self._array(node.args[0])))
@@ -139,7 +141,7 @@ class _Linker:
         return self._registers([node])[0]
 
     def _sources(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return what the code written since `frame.begin` finds in the data: (slot, kind, register), (pointer slot, length slot, array)."""
+        """Return what the code written since `frame.begin` finds: (slot, kind, register), and (pointer slot, length slot, array)."""
         scalars = [(self.frame.scalar(node), node.dtype.code, self._scalar(node)) for node in list(self.frame.scalars.values())]
         bases = [(self.frame.array(node), self.frame.array(node) + LENGTH, self._array(node)) for node in list(self.frame.arrays.values())]
         return tuple(scalars), tuple(bases)
