@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from tests.agreement import COMPILED
 from tests.parallel_programs import assert_alike
 
 from hotloop import cu, places
 from hotloop.errors import HotloopError
+from hotloop.parallel.cuarray import adopt, cuarray
+from hotloop.parallel.forms import Ragged
 
 SIZES = (0, 1, 2, 31, 32, 33, 1000)  # around the width of vectors and of the partial results of reductions
 
@@ -24,6 +27,11 @@ def agree(function: Any, *arguments: Any) -> Any:
         else:
             assert_alike(found, wanted)
     return found
+
+
+def ragged(values: Any, offsets: Any) -> cuarray:
+    """Return rows of values, even if all have one length."""
+    return adopt(Ragged(values, np.asarray(offsets, np.int64)))
 
 
 def _outcome(function: Any, arguments: tuple[Any, ...], place: Any) -> Any:

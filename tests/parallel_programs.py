@@ -6,7 +6,11 @@ what the compiler decides by types. Run for long by `python -m tests.parallel_pr
 
 from __future__ import annotations
 
+import argparse
+import faulthandler
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
@@ -771,3 +775,52 @@ REFUSED = (
     "needs memory for each element", "sequences hold numbers and tuples",
     "must not be able to fail", "loops inside of maps and comprehensions carry numbers",
 )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------- long runs
+
+
+def _run(first: int, last: int) -> None:
+    """Check programs in this process; prints each failure, and each seed before it is tried."""
+    for seed in range(first, last):
+        print(seed, end="\r", flush=True)
+        faulthandler.dump_traceback_later(60, exit=True)
+        program = random_program(seed)
+        try:
+            check(program)
+        except Exception as error:  # noqa: BLE001 - whatever a program does is to be told
+            print(f"seed {seed}: {type(error).__name__}: {error}\n{program.text}{program.arguments}\n", flush=True)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _supervise(first: int, count: int) -> None:
+    """Check programs in processes of their own, so that one that crashes is told and does not end the session."""
+    end = first + count
+    while first < end:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.parallel_programs", "--here", str(first), str(min(first + 200, end) - first)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        told = [line for line in done.stdout.replace("\r", "\n").split("\n") if line]
+        print("\n".join(line for line in told if not line.isdigit()))
+        if done.returncode:
+            first = int([line for line in told if line.isdigit()][-1])
+            print(f"seed {first}: the process ended with {done.returncode}\n{done.stderr[-2000:]}{random_program(first).text}", flush=True)
+            first += 1
+        else:
+            first = min(first + 200, end)
+
+
+def main() -> None:
+    """Check random programs for long."""
+    parser = argparse.ArgumentParser(description="Check that all places agree on random data-parallel programs.")
+    parser.add_argument("first", type=int, help="the first seed")
+    parser.add_argument("count", type=int, help="how many programs")
+    parser.add_argument("--here", action="store_true", help="in this process, which may crash")
+    given = parser.parse_args()
+    if given.here:
+        _run(given.first, given.first + given.count)
+    else:
+        _supervise(given.first, given.count)
+
+
+if __name__ == "__main__":
+    main()

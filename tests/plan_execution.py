@@ -6,6 +6,7 @@ What it does is what runner/parallel.c is to do; chunks of folds and scans can b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ class Machine:
 
     def mode_each(self, entries: Any, n: int, chunk: int, position: Any) -> None:
         bounds = sorted({0, n, *[n * k // self.pieces for k in range(self.pieces)]})
-        for first, end in reversed(list(zip(bounds, bounds[1:], strict=False))):
+        for first, end in reversed(list(pairwise(bounds))):
             self.run(entries[0], first, end)
 
     def mode_ordered(self, entries: Any, n: int, chunk: int, position: Any) -> None:

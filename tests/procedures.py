@@ -173,8 +173,9 @@ def _elementary() -> None:
     x, z = array_register(float64), array_register(float64)
     n = length_of(x, (0,))
     define(
-        "map of elementary functions", (x,), [Allocate(z, n), over(n, lambda i: [Store(z, i, call("sin", at(x, i)) / call("exp", at(x, i)))])],
-        (z,), lambda size: [sample(float64, size)],
+        "map of elementary functions", (x,),
+        [Allocate(z, n), over(n, lambda i: [Store(z, i, call("sin", at(x, i)) / call("exp", at(x, i)))])], (z,),
+        lambda size: [sample(float64, size)],
     )  # fmt: skip
 
 
@@ -277,7 +278,8 @@ def _reduces(dtype: DType) -> None:
             Reduce((parts[0],), row("add", dtype), (v,), (start,)), Reduce((parts[1],), row("minimum", dtype), (v,), (start,), at(keep, i)),
             Reduce((parts[2], parts[3]), affine(dtype), (v, one), (start, v if v.is_const else start)),
             Reduce((parts[4], parts[5]), affine(dtype), (v, v), (one, start), at(keep, i)),
-            Fold(parts[6], REGISTRY["add"], v), Fold(parts[7], REGISTRY["maximum"], v), Reduce(best, largest(dtype), (v, i), (start, number(-1, int64))),
+            Fold(parts[6], REGISTRY["add"], v), Fold(parts[7], REGISTRY["maximum"], v),
+            Reduce(best, largest(dtype), (v, i), (start, number(-1, int64))),
         ]  # fmt: skip
 
     define(
@@ -293,11 +295,13 @@ def _first() -> None:
 
     def effects(i: Node) -> list[Any]:
         v = at(x, i)
-        return [Reduce(best, largest(float64), (v, i), None), Reduce(composed, affine(float64), (v, v), None), Fold(total, REGISTRY["add"], v)]
+        whole = Fold(total, REGISTRY["add"], v)
+        return [Reduce(best, largest(float64), (v, i), None), Reduce(composed, affine(float64), (v, v), None), whole]
 
     define(
-        "reduce without inits", (x,), [over(n, effects)], (*best, *composed, total), lambda size: [sample(float64, max(size, 1), special=False)]
-    )
+        "reduce without inits", (x,), [over(n, effects)], (*best, *composed, total),
+        lambda size: [sample(float64, max(size, 1), special=False)],
+    )  # fmt: skip
 
 
 # --------------------------------------------------------------------------------------- scans, filters, scatters
@@ -356,7 +360,8 @@ def _scatters() -> None:
     steps: list[Step] = [Copy(out, base) for out in outs]
 
     def looped(x: Node, y: Node) -> list[Node]:
-        return [repeated(convert(call("select", y > number(0, float64), number(3, int64), number(1, int64)), int64), x, lambda v: v * number(0.5, float64) + y)]
+        trips = call("select", y > number(0, float64), number(3, int64), number(1, int64))
+        return [repeated(trips, x, lambda v: v * number(0.5, float64) + y)]
 
     bad = scalar(bool_)
     one = number(1, float64)
@@ -400,12 +405,14 @@ def _loops() -> None:
         return [Store(z, i, collatz(trips)), Fold(s, REGISTRY["add"], nested)]
 
     define(
-        "while", (x, table), [Allocate(z, n), over(n, effects)], (z, s), lambda size: [sample(int64, size), sample(float64, 10, special=False)]
-    )
+        "while", (x, table), [Allocate(z, n), over(n, effects)], (z, s),
+        lambda size: [sample(int64, size), sample(float64, 10, special=False)],
+    )  # fmt: skip
 
 
 def _loops_in_operators() -> None:
-    x, keep, total, z, kept, y = array_register(int64), array_register(bool_), scalar(int64), array_register(int64), scalar(int64), array_register(int64)
+    x, z, y, keep = [array_register(dtype) for dtype in (int64, int64, int64, bool_)]
+    total, kept = scalar(int64), scalar(int64)
     n = length_of(x, (0,))
 
     def greatest_divisor(x: Node, y: Node) -> list[Node]:
@@ -435,7 +442,8 @@ def _rows() -> None:
 
     def effects(i: Node) -> list[Any]:
         place = i * columns + j
-        return [Store(z, place, at(x, place) * convert(i, float64)), Store(w, j * rows + i, at(x, place)), Fold(bad, REGISTRY["or"], at(x, place) > 2.0)]
+        v = at(x, place)
+        return [Store(z, place, v * convert(i, float64)), Store(w, j * rows + i, v), Fold(bad, REGISTRY["or"], v > number(2, float64))]
 
     def ragged(i: Node) -> list[Any]:
         return [Store(v, k, at(x, k) + convert(i, float64))]
@@ -461,7 +469,8 @@ def _rows() -> None:
 
 
 def _control() -> None:
-    x, y, z, s, k, go = array_register(float64), array_register(float64), array_register(float64), scalar(float64), scalar(int64), scalar(bool_)
+    x, y, z = [array_register(float64) for _ in range(3)]
+    s, k, go = scalar(float64), scalar(int64), scalar(bool_)
     order, ordered, by = array_register(int64), array_register(float64), array_register(int64)
     n = length_of(x, (0,))
     first, second = scalar(int64), scalar(int64)
@@ -483,6 +492,89 @@ def _control() -> None:
     )  # fmt: skip
 
 
+def _divided() -> None:
+    """Conditions that divide the elements, with folds and flags beside; another that no version knows."""
+    x, y, z, w = [array_register(dtype) for dtype in (float32, float32, float32, float64)]
+    middle, total, any_of, largest_of = scalar(int64), scalar(float32), scalar(bool_), scalar(int64)
+    n = length_of(x, (0,))
+
+    def effects(i: Node) -> list[Any]:
+        value = call("select", i < middle, at(x, i) + at(y, i + number(3, int64)), at(x, n - number(1, int64) - i))
+        other = call("select", call("eq", i, middle), number(7, float64), convert(i, float64))
+        return [Store(z, i, value), Store(w, i, other), Fold(any_of, REGISTRY["or"], value > number(2, float32))]
+
+    def folded(i: Node) -> list[Any]:
+        value = call("select", i >= middle, at(x, i), at(y, i + middle))
+        return [Fold(total, REGISTRY["add"], value), Fold(largest_of, REGISTRY["maximum"], i * number(3, int64) - middle)]
+
+    define(
+        "divided", (x, y, middle), [Allocate(z, n), Allocate(w, n), over(n, effects), over(n, folded)], (z, w, total, any_of, largest_of),
+        lambda size: [sample(float32, size, special=False), sample(float32, size // 2 + 3, 1, special=False), size // 3],
+    )  # fmt: skip
+
+
+def _while_in_lanes(dtype: DType, places: DType) -> None:
+    """Loops whose lanes end one by one, nested, with loads and choices inside; elements outside of the sweep would never end."""
+    x, table, z, kept, count, bad = array_register(dtype), array_register(places), array_register(dtype), array_register(dtype), scalar(int64), scalar(bool_)
+    n = length_of(x, (0,))
+    zero, one = number(0, int64), number(1, int64)
+
+    def effects(i: Node) -> list[Any]:
+        value, place, flag = scalar(dtype), scalar(int64), scalar(bool_)
+        step = convert(at(table, place), int64)
+        inner = repeated(step, value, lambda v: v + number(1, dtype))
+        go = call("and", call("ne", place, zero), call("invert", flag))
+        body = Body((value, place, flag), (inner, place - one, inner > number(40, dtype)), None, None, go)
+        # starts at 0 only where i is 0; at -1 it would run for long
+        start = call("select", i < n, call("and", i, number(15, int64)), number(-1, int64))
+        ends = build_loop([at(x, i), start, number(False, bool_)], body)
+        return [Store(z, i, ends[0]), Fold(bad, REGISTRY["or"], ends[2])]
+
+    def filtered(i: Node) -> list[Any]:
+        trips = convert(call("and", i, number(3, int64)), int64)
+        return [Filter((kept,), repeated(trips, at(x, i), lambda v: v + v) > number(1, dtype), (at(x, i),), count)]
+
+    define(
+        f"while in lanes of {dtype}", (x, table), [Allocate(z, n), over(n, effects), over(n, filtered)], (z, bad, kept, count),
+        lambda size: [sample(dtype, size, special=False) if dtype.is_float else np.arange(size, dtype=dtype.numpy), np.arange(15) % 5],
+    )  # fmt: skip
+
+
+def _rows_read_across() -> None:
+    """Inner loops with neighbours, sums of rows in loops, and rows that are reversed."""
+    x, z, w = array_register(float32), array_register(float32), array_register(float32)
+    rows, columns, j = scalar(int64), scalar(int64), index()
+    one = number(1, int64)
+
+    def effects(i: Node) -> list[Any]:
+        place = i * columns + j
+        left = call("select", j > number(0, int64), at(x, place - one), number(0, float32))
+        below = call("select", i + one < rows, at(x, place + columns), number(0, float32))
+        return [Store(z, place, left + below), Store(w, i * columns + columns - one - j, at(x, place) * convert(j, float32))]
+
+    size = rows * columns
+    define(
+        "rows read across", (x, rows, columns), [Allocate(z, size), Allocate(w, size), over(rows, effects, lambda i: Inner(j, number(0, int64), columns))],
+        (z, w), lambda size: [sample(float32, (size // 37 + 1) * 37, special=False), size // 37 + 1, 37],
+    )  # fmt: skip
+
+
+def _counts() -> None:
+    """The index in every type, and what is the same at every element."""
+    outs = [array_register(dtype) for dtype in COMPUTE]
+    n, k, table = scalar(int64), scalar(float32), array_register(float64)
+
+    def effects(i: Node) -> list[Any]:
+        looked = at(table, number(2, int64)) + convert(repeated(n, k, lambda v: v * number(0.5, float32)), float64)
+        return [
+            Store(outs[0], i, call("eq", call("and", i, number(3, int64)), number(0, int64))), Store(outs[1], i, convert(i, int32)),
+            Store(outs[2], i, i * i), Store(outs[3], i, convert(i, float32) * k), Store(outs[4], i, convert(i, float64) + looked),
+        ]  # fmt: skip
+
+    steps: list[Step] = [Allocate(out, n) for out in outs]
+    define("counts", (n, k, table), [*steps, over(n, effects)], outs, lambda size: [size, np.float32(1.7), np.arange(5) * 0.3])
+
+
 with exact_numbers():
     for _dtype in COMPUTE:
         _maps(_dtype)
@@ -495,7 +587,11 @@ with exact_numbers():
             _reduces(_dtype)
     for _dtype in (float32, int32, bool_, float64):
         _gather(_dtype, int32)
+    _while_in_lanes(float32, int32)
+    _while_in_lanes(float64, int64)
+    _while_in_lanes(int32, int32)
     for _make in (
         _mixed, _elementary, _concat, _reverse, _dot, _first, _exclusive_affine, _scatters, _loops, _loops_in_operators, _rows, _control,
+        _divided, _rows_read_across, _counts,
     ):  # fmt: skip
         _make()

@@ -62,8 +62,8 @@ TABLE = {
     "lambda x: zip(x, indices(x))": None,
     "lambda x: zip(x, x, x, indices(x))": None,
     "lambda x: unzip(zip(x, indices(x)))": lambda x: (x, np.arange(len(x))),
-    "lambda x: sort(x)": lambda x: np.sort(x),
-    "lambda x: sort(cmp_lt, x)": lambda x: np.sort(x),
+    "lambda x: sort(x)": lambda x: np.sort(x, kind="stable"),
+    "lambda x: sort(cmp_lt, x)": lambda x: np.sort(x, kind="stable"),
     "lambda x: sort(cmp_gt, x)": None,
     "lambda x: sort(lambda a, b: b < a, x)": None,
     "lambda x: sort(lambda a, b: a[1] < b[1], zip(x, [i // 5 for i in reversed(indices(x))]))": None,
@@ -98,7 +98,7 @@ TABLE = {
     "lambda x: all(x)": lambda x: bool(x.astype(bool).all()),
     "lambda x: count(lambda a: a > 0, x)": lambda x: int(np.count_nonzero(x > 0)),
     "lambda x: reduce(maximum, x, min_bound_el(x))": None,
-    "lambda x: reduce(op_add, x, x[0]) if len(x) else x[1:2]": None,
+    "lambda x: reduce(op_add, x, x[0])": None,
     "lambda x: sum([int64(a > 0) for a in x])": lambda x: int(np.count_nonzero(x > 0)),
     "lambda x: reduce(lambda a, b: (a[0] + b[0], max(a[1], b[1])), [(1, i) for i in indices(x)], (0, -1))": lambda x: (len(x), len(x) - 1),
 }
@@ -119,7 +119,8 @@ def test_primitives_agree_with_plain_python_and_numpy(text, dtype):
     if dtype == "bool" and any(name in text for name in (*NO_BOOLS, "bound_el")):
         pytest.skip("of bools this is something else")
     function = made(text)
-    for size in SIZES if "scatter" not in text or "%" not in text else SIZES[1:]:
+    of_nothing = ("scatter_reduce(max", "a[0] + b[0]")  # plain Python does not know its type
+    for size in SIZES[any(part in text for part in of_nothing) :]:
         x = sample(dtype, size)
         found = outcome(function, x, places.sequential)
         assert_alike(outcome(function, x, places.openmp), found)
@@ -178,7 +179,7 @@ def test_a_million_elements(place):
         finite = np.nan_to_num(x, nan=0.0, posinf=1.0, neginf=-1.0, copy=True) % 1.0
         assert np.isclose(parallel.sum(finite), finite.sum())
         assert np.allclose(np.asarray(parallel.scan(parallel.op_add, finite)), np.cumsum(finite))
-        assert_bits(np.asarray(parallel.sort(x)), np.sort(x))
+        assert_bits(np.asarray(parallel.sort(x)), np.sort(x, kind="stable"))
 
 
 def test_sum_of_bools_counts_them():
@@ -245,7 +246,7 @@ def test_arrays_of_several_dimensions():
     agree(of_rows, x[:, ::-1])
 
     def places(n, m):
-        return [i * 10 + j for i, j in ndindex(n, m)], map(lambda p: p[0] - p[1], ndindex((m, n, 2)))
+        return [i * 10 + j for i, j in ndindex(n, m)], map(lambda p: p[0] - p[1], ndindex(m, n, 2))
 
     assert agree(places, 2, 3)[0].tolist() == [[0, 1, 2], [10, 11, 12]]
 
@@ -267,7 +268,7 @@ UNEQUAL = ["map(lambda a, b: a, x, y)", "zip(x, y)", "[a for a, b in zip(x, y)]"
 @pytest.mark.parametrize("text", UNEQUAL)
 def test_unequal_lengths_are_refused(text):
     name = text.partition("(")[0] if "for" not in text else "zip"
-    for x, y in ((np.arange(3.0), np.arange(4.0)), (np.arange(3.0), np.empty(0)), (np.empty(0), np.arange(1.0))):
+    for x, y in ((np.arange(4.0), np.arange(3.0)), (np.arange(3.0), np.empty(0))):
         match = rf"{name}\(\) of sequences 1 and 2, whose lengths differ: {len(x)} and {len(y)}"
         all_refuse(made(f"lambda x, y: {text}"), x, y, kind=ShapeError, match=match, here="unequal lengths")
 
@@ -349,13 +350,11 @@ def test_arguments_that_are_refused_say_what_is_needed(text):
     assert str(caught.value).startswith("<source of <lambda>>:1: ")
 
 
-@pytest.mark.parametrize("text", ["sort(x)", "scatter(x, indices(x), x)", "permute(x, indices(x))", "argsort(x)", "sort_by_key(x, x)"])
+@pytest.mark.parametrize("text", ["scatter(y, indices(y), y)", "permute(y, indices(y))", "argsort(y)", "sort_by_key(y, y)[0]"])
 def test_what_needs_memory_in_maps_is_refused(text):
     name = text.partition("(")[0]
-    with pytest.raises(SyntaxRefused, match=rf"{name}\(\) inside of a map needs memory for each element. Use it outside"):
-        made(f"lambda x: [sum({text}) + a for a in x]")(np.arange(3.0)) if name != "sort_by_key" else made(
-            f"lambda x: [sum({text}[0]) + a for a in x]"
-        )(np.arange(3.0))
+    with pytest.raises(SyntaxRefused, match=rf"{name}\(\) inside of a map needs memory for each element"):
+        made(f"lambda x: [(lambda y: {text})([b + a for b in x])[0] for a in x]")(np.arange(3.0))
 
 
 def test_operators_that_may_fail_do_not_sort():
@@ -366,6 +365,6 @@ def test_operators_that_may_fail_do_not_sort():
 def test_scans_in_maps_of_what_the_map_makes_depend_on_no_variable_of_it():
     assert agree(lambda x: [sum(scan(op_add, x)) + a for a in x], np.arange(4.0)).tolist() == [10.0, 11.0, 12.0, 13.0]
     assert agree(lambda x: [sum(scan(lambda a, b: a * b, x)) + a for a in x], np.arange(4.0)).tolist() == [0.0, 1.0, 2.0, 3.0]
-    for text in ("scan(lambda a, b: a + b * k, x)", "exclusive_scan(op_add, k, x)"):
-        with pytest.raises(SyntaxRefused, match="needs memory for each element"):
-            made(f"lambda x: [sum({text}) for k in x]")(np.arange(4.0))
+    assert agree(lambda x: [sum(exclusive_scan(op_add, k, x)) for k in x], np.arange(4.0)).tolist() == [4.0, 8.0, 12.0, 16.0]
+    with pytest.raises(SyntaxRefused, match="needs memory for each element"):
+        made("lambda x: [sum(scan(lambda a, b: a + b * k, x)) for k in x]")(np.arange(4.0))

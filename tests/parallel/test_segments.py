@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.parallel_agreement import SIZES, agree
+from tests.parallel_agreement import SIZES, agree, ragged
 
 from hotloop.errors import ShapeError, SyntaxRefused, TypeMismatch
 from hotloop.parallel import cmp_gt, flatten, lengths, op_add, segmented_reduce, segmented_scan, segmented_sort, segments
-from hotloop.parallel.cuarray import cuarray, ragged
+from hotloop.parallel.cuarray import cuarray
 from hotloop.parallel.function import cu
 
 ROWS = st.tuples(st.sampled_from(["int32", "int64", "float32", "float64"]), st.lists(st.lists(st.integers(-9, 9), max_size=40), max_size=9))

@@ -180,7 +180,7 @@ def test_a_long_kernel_is_interrupted(alarm, threads, mode):
     assert _runner.parallel_progress() == (0, 0)
 
 
-@pytest.mark.parametrize(("count", "pauses", "cost"), [(1000, 1_000_000, 5000), (1 << 20, 1000, 5000), (1 << 30, 3, 10**9)])
+@pytest.mark.parametrize(("count", "pauses", "cost"), [(4000, 100_000, 5000), (1 << 20, 1000, 5000), (1 << 30, 3, 10**9)])
 @pytest.mark.parametrize("mode", ["each", "ordered"])
 def test_a_wrong_price_of_elements_does_little_harm(alarm, mode, count, pauses, cost):
     function = waiting(mode, cost=cost)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,8 @@ AT = Op("at", untyped(), np.asarray, doc="The element of an array at a run-time 
 
 def array_register(dtype: DType) -> Node:
     """Return a new register for arrays of one dimension."""
-    return param_node(dtype, (Dim(),))
+    shape: Any = (Dim(),)  # Any: Dims stand beside ints
+    return param_node(dtype, shape)
 
 
 def at(array: Node, place: Node) -> Node:

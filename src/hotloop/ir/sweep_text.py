@@ -10,8 +10,26 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hotloop.ir.graph import CONST, LOOP, PARAM, Body, Node
 from hotloop.ir.sweep import (
-    Alias, Allocate, Compute, Copy, Effect, Fault, Filter, Fold, If, Operator, Procedure, Reduce, Scan, Scatter, Sort, SortBy, Step, Store,
-    Sweep, While,
+    Alias,
+    Allocate,
+    Compute,
+    Copy,
+    Effect,
+    Fault,
+    Filter,
+    Fold,
+    If,
+    Operator,
+    Procedure,
+    Reduce,
+    Scan,
+    Scatter,
+    Sort,
+    SortBy,
+    Step,
+    Store,
+    Sweep,
+    While,
 )  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def _pieces_of_form(form: Any, kind: Leaf) -> list[Any]:
         return [np.ascontiguousarray(form.offsets, np.int64), *_pieces_of_form(form.values, kind[1])]
     if form.dtype == np.uint64 and form.size and int(form.max()) > int64.limits[1]:
         raise RangeError(f"{form.max()} does not fit int64, in which elements of uint64 arrays are computed.")
-    return [np.require(form, kind[1].numpy, "CA")]
+    return [np.require(form, kind[1].numpy, ["C", "A"])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,8 @@ class Arguments:
         return Number(node, weak)
 
     def _array(self, dtype: DType, rank: int, name: str) -> tuple[Node, tuple[Node, ...]]:
-        register = param_node(dtype, (Dim(name),))
+        shape: Any = (Dim(name),)  # Any: Dims stand beside ints
+        register = param_node(dtype, shape)
         lengths = tuple([param_node(int64, ()) for _ in range(rank)])
         self.physical.append(Physical(dtype.code, register, rank, lengths))
         return register, lengths
@@ -203,7 +204,8 @@ def kind_text(kind: Leaf) -> str:
     if kind[0] in ("scalar", "function"):
         return str(kind[1])
     if kind[0] == "array":
-        return "[" * kind[2] + str(kind[1]) + "]" * kind[2]
+        rank: int = kind[2]
+        return "[" * rank + str(kind[1]) + "]" * rank
     if kind[0] == "ragged":
         return f"[{kind_text(kind[1])}]"
     inner = ", ".join(map(kind_text, kind[1]))

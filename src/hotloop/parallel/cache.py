@@ -55,7 +55,7 @@ def _read(path: str, procedure: Procedure, arch: str) -> CompiledParallel | None
     digest, body = content[:20], content[20:]
     if hashlib.blake2b(body, digest_size=20).digest() != digest:
         return None
-    code, data, stack, scalars, arrays, ops, places = marshal.loads(body)  # noqa: S302 - a file as trusted as those beside it
+    code, data, stack, scalars, arrays, ops, places = marshal.loads(body)
     scalar_of: dict[int, int] = {}
     array_of: dict[int, int] = {}
     for node, place in zip(_registers(procedure), places, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -89,16 +89,15 @@ class Captures:
             if way is not None and way[0] != "builtin":
                 self._watch(way, python)
             return function
-        if way is None or isinstance(python, (ModuleType, str, type(None))) or callable(python):
+        leaf = kind_of(python) if is_data(python) else None
+        if way is None or leaf is None:
             self._refuse(python, name, place)
-        if not is_data(python):
-            self._refuse(python, name, place)
-        return self._hidden(python, way, name, place)
+        return self._hidden(leaf, way, name)
 
     def _function(self, python: Any, name: str) -> Value | None:
         if hasattr(python, "__cu__") and not isinstance(python, type):
             self.functions.append(python)
-            return python.closure()  # type: ignore[no-any-return]
+            return python.closure()
         if isinstance(python, Primitive):
             return self.primitive(python.name)
         if isinstance(python, DType) or (isinstance(python, type) and (python in _CASTS or issubclass(python, np.generic))):
@@ -126,18 +125,15 @@ class Captures:
         key = _key(way)
         self.watched.setdefault(key, Watched(way, python))
 
-    def _hidden(self, python: Any, way: Way, name: str, place: Place) -> Value:
+    def _hidden(self, leaf: Leaf, way: Way, name: str) -> Value:
         key = _key(way)
         if key not in self._values:
-            leaf = kind_of(python)
-            if leaf is None:
-                self._refuse(python, name, place)
             self.ways.append(way)
             self.leaves.append(leaf)
             self._values[key] = self.arguments.value(leaf, name)
         return self._values[key]
 
-    def _refuse(self, python: Any, name: str, place: Place) -> None:
+    def _refuse(self, python: Any, name: str, place: Place) -> NoReturn:
         hint = ""
         if callable(python):
             hint = " Decorate it with @cu to call it from here."

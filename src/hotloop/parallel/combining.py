@@ -13,10 +13,10 @@ from hotloop.ir.graph import LOOP, Node, apply, constant, param_node
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.sweep import AT, Effect, Filter, Fold, Operator, Reduce, Scan
 from hotloop.ops.shape import FOLDS, identity
-from hotloop.parallel.arithmetic import extremum, joint_type, truth
+from hotloop.parallel.arithmetic import extremum, truth
 from hotloop.parallel.moving import lazy, reversed_, sequence
 from hotloop.parallel.trace import FALSE, ONE, ZERO, Site
-from hotloop.parallel.values import Builtin, Number, Sequence, Value, as_type, describe, leaves, mapped, rebuilt, weak
+from hotloop.parallel.values import Builtin, Number, Sequence, Value, as_type, describe, joint_type, leaves, mapped, rebuilt, weak
 
 if TYPE_CHECKING:
     from hotloop.parallel.interpret import Interpreter
@@ -117,7 +117,12 @@ def reduced(interpreter: Interpreter, place: Place, name: str, combine: Combine,
     trace = interpreter.trace
     element = trace.probe(source)
     outline = accumulator(interpreter, place, combine, name, element if start is None else start, element)
-    if trace.depth and not (fixed and source.depth == 0 and (start is None or _is_constant(start))):
+    outer = fixed and source.depth == 0
+    if trace.depth and outer and start is not None and not _is_constant(start):
+        with hoisted(interpreter, source):
+            total = _reduced_by_sweep(interpreter, combine, source, None, outline)
+        return combine(start, total)
+    if trace.depth and not outer:
         return _reduced_in_loop(interpreter, combine, source, start, outline)
     with hoisted(interpreter, source):
         return _reduced_by_sweep(interpreter, combine, source, start, outline)

@@ -10,9 +10,26 @@ from hotloop.compiler import CompiledParallel, Options, compile_parallel
 from hotloop.ir.graph import LOOP, source_line
 from hotloop.ir.rewrite import walk
 from hotloop.ir.sweep import (
-    AT, Allocate, Compute, Copy, Fault, Filter, Fold, If, Reduce, Scan, Scatter, Sort, SortBy, Step, Store, Sweep, While,
+    AT,
+    Allocate,
+    Compute,
+    Copy,
+    Fault,
+    Filter,
+    Fold,
+    If,
+    Reduce,
+    Scan,
+    Scatter,
+    Sort,
+    SortBy,
+    Step,
+    Store,
+    Sweep,
+    While,
 )  # fmt: skip
 from hotloop.ir.sweep_text import procedure_text
+from hotloop.ops.logic import or_
 from hotloop.passes.merge import nodes_of
 
 if TYPE_CHECKING:
@@ -60,7 +77,7 @@ def _lines(steps: Sequence[Step], depth: int) -> Iterator[str]:
 
 
 def _sweep_line(sweep: Sweep) -> str:
-    checks = [effect for effect in sweep.effects if isinstance(effect, Fold) and effect.op.name == "or"]
+    checks = [effect for effect in sweep.effects if isinstance(effect, Fold) and effect.op is or_]
     rest = [effect for effect in sweep.effects if effect not in checks]
     done = Counter(_CALLED[type(effect)] for effect in rest)
     what = ", ".join([f"{verb}{f' ({count} times)' if count > 1 else ''}" for verb, count in done.items()]) or "checks"

@@ -11,12 +11,11 @@ from hotloop.dtypes import bool_
 from hotloop.errors import HotloopError, InternalError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
-from hotloop.parallel import arithmetic
 from hotloop.parallel.arithmetic import ARITHMETIC, COMPARISONS, SIGNS, Mixed, NeedsLoop, binary, joined, truth, unary
 from hotloop.parallel.place import Place, line_of
 from hotloop.parallel.scope import MISSING, Scope, python_value
 from hotloop.parallel.trace import Trace
-from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, mapped, weak
+from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, joint_type, mapped, weak
 
 if TYPE_CHECKING:
     from hotloop.parallel.captures import Captures
@@ -115,7 +114,7 @@ class Expressions:
 
     def _integer_power(self, x: Number, y: Number) -> Number:
         """Square and multiply while bits of the exponent are left."""
-        dtype = arithmetic.joint_type([x, y])
+        dtype = joint_type([x, y])
         one, zero = constant(1, dtype, structural=False), constant(0, dtype, structural=False)
         mul, rshift = REGISTRY["mul"], REGISTRY["rshift"]
 
@@ -155,8 +154,8 @@ class Expressions:
         def others() -> Value:
             return self._joined(conjunction, operands[1:], scope)
 
-        sides = (others, lambda: first) if conjunction else (lambda: first, others)
-        return self.trace.choose(truth(first), *sides, self.merge)
+        then, otherwise = (others, lambda: first) if conjunction else (lambda: first, others)
+        return self.trace.choose(truth(first), then, otherwise, self.merge)
 
     def _IfExp(self, node: ast.IfExp, scope: Scope) -> Value:
         condition = self.condition(node.test, scope)

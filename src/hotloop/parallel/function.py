@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hotloop import _graph, _runner
 from hotloop.compiler import Options
 from hotloop.errors import HotloopError, TypeMismatch
@@ -146,7 +148,9 @@ def _plan_tree(tree: Any, linked: Any) -> Any:
 
 
 def _ragged(values: cuarray, offsets: cuarray) -> cuarray:
-    return adopt(Ragged(values.form, offsets.form))
+    starts = offsets.form
+    assert isinstance(starts, np.ndarray)
+    return adopt(Ragged(values.form, starts))
 
 
 def _records(*fields: cuarray) -> cuarray:
@@ -167,7 +171,7 @@ class Compiled:
         linked = self.linked
         arguments = tuple([_plan_argument(physical, linked) for physical in interpreted.physical])
         self.function = _runner.ParallelFunction(
-            program, arguments, linked.scalars, linked.arrays, linked.ops, _plan_tree(interpreted.tree, linked), adopt, _fail,
+            program, arguments, linked.scalars, linked.arrays, linked.ops, _plan_tree(interpreted.tree, linked), cuarray, _fail,
             self._other, place.threads,
         )  # fmt: skip
         captures = interpreted.captures
@@ -239,7 +243,7 @@ class cu_function:
         self._lock = threading.RLock()
         self._compiled: dict[tuple[tuple[Leaf, ...], RunPlace], Compiled] = {}
         self._direct: dict[RunPlace, Any] = {}
-        del self.__wrapped__
+        del self.__dict__["__wrapped__"]  # what is called is not the Python function
 
     @functools.cached_property
     def __cu__(self) -> Definition:
@@ -294,7 +298,7 @@ class cu_function:
         if place.interpreted:
             from hotloop.parallel import here
 
-            return here.run(self.__wrapped_function__, arguments)
+            return here.run(self, arguments)
         compiled = self.compiled(kinds_of(arguments, self.names), place)
         if compiled.direct:
             self._direct[place] = compiled.function

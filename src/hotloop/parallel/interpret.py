@@ -254,10 +254,10 @@ class Interpreter(Expressions):
         value = self.evaluate(node.value, scope)
         if isinstance(value, Sequence):
             shape = value.shape or (value.length,)
-            known = {"size": lambda: Number(value.length, True), "shape": lambda: tuple(Number(n, True) for n in shape),
-                     "ndim": lambda: weak(len(shape))}  # fmt: skip
+            lengths = tuple([Number(length, weak=True) for length in shape])
+            known: dict[str, Value] = {"size": Number(value.length, weak=True), "shape": lengths, "ndim": weak(len(shape))}
             if node.attr in known:
-                return known[node.attr]()
+                return known[node.attr]
         return place.refuse(TypeMismatch, f"{describe(value)} has no attribute {node.attr} here. Use a primitive: {node.attr}(x).")
 
     def _module(self, node: ast.expr, scope: Scope) -> ModuleType | None:

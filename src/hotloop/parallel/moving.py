@@ -10,7 +10,7 @@ from hotloop.dtypes import int64
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
-from hotloop.ops.shape import length as LENGTH  # noqa: N812 - other lengths are variables
+from hotloop.ops.shape import length as LENGTH
 from hotloop.parallel.arithmetic import truth
 from hotloop.parallel.trace import ONE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, weak

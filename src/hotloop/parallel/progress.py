@@ -13,7 +13,7 @@ from hotloop import _runner
 _AFTER, _EVERY, _WIDTH = 1.0, 0.1, 30  # seconds, seconds, characters
 
 
-class progress:  # noqa: N801 - used as a function
+class progress:
     """Show a bar on stderr while a call of a `@cu` function takes more than a second.
 
     `with hl.progress(): ...` shows it for the calls inside, `bar = hl.progress(); bar.start()` until `bar.stop()`. file: where

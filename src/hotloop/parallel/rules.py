@@ -114,9 +114,9 @@ def _scalar_rules() -> dict[str, Rule]:
     for name, of_integers in (("isnan", False), ("isinf", False), ("isfinite", True)):
         found[name] = _scalar(name, arithmetic.asking(REGISTRY[name], of_integers), 1)
     for name in ("abs", "sign"):
-        found[name] = _scalar(name, lambda x, name=name: arithmetic.unary(name, x), 1)  # type: ignore[misc]
+        found[name] = _scalar(name, lambda x, name=name: arithmetic.unary(name, x), 1)
     for name in ("minimum", "maximum"):
-        found[name] = _scalar(name, lambda x, y, name=name: arithmetic.extremum(name, x, y), 2)  # type: ignore[misc]
+        found[name] = _scalar(name, lambda x, y, name=name: arithmetic.extremum(name, x, y), 2)
     return found
 
 
@@ -128,7 +128,7 @@ def _operator_rules() -> dict[str, Rule]:
     }  # fmt: skip
     found = {name: _operator(name, row) for name, row in rows.items()}
     for name, row in (("op_neg", "neg"), ("op_pos", "pos"), ("op_invert", "invert"), ("op_not", "not")):
-        found[name] = _scalar(name, lambda x, row=row: arithmetic.unary(row, x), 1)  # type: ignore[misc]
+        found[name] = _scalar(name, lambda x, row=row: arithmetic.unary(row, x), 1)
     return found
 
 

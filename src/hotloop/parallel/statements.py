@@ -149,10 +149,10 @@ class Statements(Interpreter):
     def _do_Assert(self, node: ast.Assert, scope: Scope) -> None:
         holds = self.condition(node.test, scope)
         place = Place(node.test, scope.definition)
-        told = node.msg.value if isinstance(node.msg, ast.Constant) else "the assertion does not hold"
+        told = str(node.msg.value) if isinstance(node.msg, ast.Constant) else "the assertion does not hold"
 
         def error(_: Items[Any]) -> Exception:
-            return place.error(CheckError, f"{told}.")
+            return place.error(CheckError, f"{told.rstrip('.')}.")
 
         self.trace.fault(apply(invert, holds), Site(error))
 

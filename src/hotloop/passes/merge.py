@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 from hotloop.ir.graph import PARAM, Node
 from hotloop.ir.loop import substitute
@@ -30,7 +31,10 @@ from hotloop.ir.sweep import (
     Sweep,
     While,
 )  # fmt: skip
+from hotloop.ops.logic import or_
 
+_WRITTEN = ("array", "arrays", "into", "kept", "op", "exclusive", "operator")  # fields of effects that are no graphs
+_NO_GRAPHS = ("array", "arrays", "into", "kept", "left", "right", "op", "exclusive")
 FARTHEST = 16  # steps back to which a sweep is moved
 _SPECIAL = (Scan, Filter, Scatter)
 
@@ -104,7 +108,7 @@ def _go_together(effects: Sequence[Effect]) -> bool:
     if not special:
         return True
     plain = [effect for effect in effects if effect is not special[0]]
-    only_flags = all(isinstance(effect, Fold) and effect.op.name == "or" for effect in plain if not isinstance(effect, Store))
+    only_flags = all(isinstance(effect, Fold) and effect.op is or_ for effect in plain if not isinstance(effect, Store))
     return only_flags and not (isinstance(special[0], Scatter) and any(isinstance(effect, Store) for effect in plain))
 
 
@@ -142,7 +146,7 @@ def _arrays_read(effect: Effect) -> list[Node]:
 def nodes_of(effect: Effect | Operator) -> Iterable[Node]:
     """Return the graphs of an effect: not the registers that it writes."""
     for field in fields(effect):
-        if field.name in ("array", "arrays", "into", "kept", "left", "right", "op", "exclusive"):
+        if field.name in _NO_GRAPHS:
             continue
         value = getattr(effect, field.name)
         if isinstance(value, Operator):
@@ -218,9 +222,9 @@ def _defined(step: Step) -> set[int]:
 
 
 def _substituted(effect: Effect, known: dict[int, Node]) -> Effect:
-    changed = {}
+    changed: dict[str, Any] = {}
     for field in fields(effect):
-        if field.name in ("array", "arrays", "into", "kept", "op", "exclusive", "operator"):
+        if field.name in _WRITTEN:
             continue
         value = getattr(effect, field.name)
         if isinstance(value, tuple):

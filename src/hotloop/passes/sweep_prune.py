@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from hotloop.ir.graph import PARAM, Node
 from hotloop.ir.rewrite import walk
-from hotloop.ir.sweep import Alias, Compute, Effect, Fault, Filter, Fold, If, Procedure, Reduce, Sort, Step, Store, Sweep, While
-from hotloop.passes.sweep_regions import Plain, changed_arrays, effect_nodes, set_registers, step_nodes, whole_arrays
+from hotloop.ir.sweep import AT, Alias, Allocate, Compute, Copy, Effect, Fault, Filter, Fold, If, Procedure, Reduce, Sort, Step, Store, Sweep, While
+from hotloop.ops.shape import length, length_of
+from hotloop.passes.sweep_regions import Plain, changed_arrays, set_registers, step_nodes, whole_arrays
 
 
 def prune(procedure: Procedure) -> Procedure:
@@ -18,7 +19,21 @@ def prune(procedure: Procedure) -> Procedure:
 
 
 def _registers(nodes: Iterable[Node]) -> set[int]:
-    return {node.id for node in walk(list(nodes)) if node.op is PARAM}
+    """Return what graphs read: ids of scalars and of arrays, and the complements of ids of arrays whose lengths they read."""
+    found: set[int] = set()
+    for node in walk(list(nodes)):
+        if node.op is PARAM and not node.shape:
+            found.add(node.id)
+        elif node.op is AT:
+            found.add(node.args[0].id)
+        elif node.op is length and node.args[0].op is PARAM:
+            found.add(~node.args[0].id)
+    return found
+
+
+def _both(nodes: Iterable[Node]) -> set[int]:
+    """Return what setting registers gives: of arrays the elements and the length."""
+    return {number for node in nodes for number in ((node.id, ~node.id) if node.shape else (node.id,))}
 
 
 class _Pruner:
@@ -57,19 +72,22 @@ class _Pruner:
         return found
 
     def _plain(self, step: Plain, needed: set[int]) -> tuple[Step | None, set[int]]:
-        made = {node.id for node in set_registers(step)}
+        made = _both(set_registers(step))
         if not isinstance(step, Fault) and not made & needed:
             return None, needed
+        if isinstance(step, Copy) and step.array.id not in needed:
+            return Allocate(step.array, length_of(step.source, (0,))), (needed - made) | {~step.source.id}
         if isinstance(step, Sort):
             step = replace(step, order=step.order if step.order is not None and step.order.id in needed else None)
         return step, (needed - made) | self._read(step, step_nodes(step)) | {array.id for array in whole_arrays(step)}
 
     def _alias(self, step: Alias, needed: set[int]) -> tuple[Step | None, set[int]]:
-        pairs = [(array, source) for array, source in zip(step.arrays, step.sources, strict=True) if array.id in needed]
+        pairs = [(array, source) for array, source in zip(step.arrays, step.sources, strict=True) if needed & _both([array])]
         if not pairs:
             return None, needed
         made = Alias(tuple([array for array, _ in pairs]), tuple([source for _, source in pairs]))
-        return made, (needed - {array.id for array, _ in pairs}) | {source.id for _, source in pairs}
+        wanted = {source.id for array, source in pairs if array.id in needed} | {~source.id for array, source in pairs if ~array.id in needed}
+        return made, (needed - _both([array for array, _ in pairs])) | wanted
 
     def _compute(self, step: Compute, needed: set[int]) -> tuple[Step | None, set[int]]:
         pairs = [(register, value) for register, value in zip(step.registers, step.values, strict=True) if register.id in needed]
@@ -84,7 +102,7 @@ class _Pruner:
             return None, needed
         made = step if len(effects) == len(step.effects) else replace(step, effects=effects)
         kept = {array.id for array in changed_arrays(made)}
-        sets = {node.id for node in set_registers(made)}
+        sets = _both(set_registers(made))
         return made, (needed - sets) | kept | _registers(step_nodes(made))
 
     def _choice(self, step: If, needed: set[int]) -> tuple[Step | None, set[int]]:
@@ -117,7 +135,7 @@ def _matters(effect: Effect, needed: set[int]) -> bool:
         case Reduce():
             return any(node.id in needed for node in effect.into)
         case Filter():
-            return any(node.id in needed for node in (*effect.arrays, effect.kept))
+            return bool(needed & _both([*effect.arrays, effect.kept]))
     return any(node.id in needed for node in effect.arrays)
 
 
@@ -131,9 +149,9 @@ def _touched(steps: Iterable[Step]) -> set[int]:
             case If():
                 found |= _touched([*step.then, *step.otherwise])
             case Alias():
-                found.update(array.id for array in step.arrays)
+                found |= _both(step.arrays)
             case _:
-                found.update(node.id for node in (*set_registers(step), *changed_arrays(step)))
+                found |= _both([*set_registers(step), *changed_arrays(step)])
     return found
 
 
@@ -147,5 +165,3 @@ def _has_faults(steps: Iterable[Step]) -> bool:
             return True
     return False
 
-
-_ = effect_nodes

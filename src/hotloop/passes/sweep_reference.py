@@ -6,7 +6,7 @@ It is here, and not beside `ir.reference`, because the orders of reductions are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -221,12 +221,12 @@ class _Executor:
         task, memory = self.task, self.memory
         changed: Values = {}
         for value, into in task.flags:
-            changed[into.id] = np.any(self.all(value))
+            changed[into.id] = np.asarray(np.any(self.all(value)))
         for fold in task.folds:
             if fold.into is not None:
-                changed[fold.into.id] = self._fold(fold)
+                changed[fold.into.id] = self.fold(fold)
         for reduce in task.reduces:
-            changed.update(zip([node.id for node in reduce.into], self._reduce(reduce), strict=True))
+            changed.update(zip([node.id for node in reduce.into], self.reduce(reduce), strict=True))
         if task.filter is not None:
             changed.update(self._filter(task.filter))
         if task.scan is not None:
@@ -246,7 +246,9 @@ class _Executor:
             _fill(walk(operator.combined), found)
         return [found[node.id] for node in operator.combined]
 
-    def _fold(self, fold: Folding) -> Array:
+    def fold(self, fold: Folding) -> Array:
+        """Return all values of a folding combined."""
+
         def combine(x: Any, y: Any) -> Any:
             return evaluate(fold.op, [x, y])
 
@@ -257,7 +259,8 @@ class _Executor:
             total = partial if total is None else combine(total, partial)
         return np.asarray(_neutral(fold) if total is None else total)
 
-    def _reduce(self, reduce: Reduce) -> list[Array]:
+    def reduce(self, reduce: Reduce) -> list[Array]:
+        """Return all values of a reduction combined."""
         values = [self.all(value) for value in reduce.values]
         keep = np.ones(self.count, bool) if reduce.keep is None else self.all(reduce.keep)
         total = None if reduce.inits is None else _evaluate(reduce.inits, self.memory)
@@ -278,18 +281,26 @@ class _Executor:
         return found | {effect.kept.id: np.asarray(np.sum(keep), np.int64)}
 
     def _scan(self, scan: Scan) -> None:
-        values, total = [self.all(value) for value in scan.values], self.task.total()
+        values, own = [self.all(value) for value in scan.values], _Executor(self.task.total(), self.memory)
         places, before = self.all(scan.place), None if scan.inits is None else _evaluate(scan.inits, self.memory)
         for chunk in self.chunks():
-            own = _Executor(total, self.memory)
-            own.found, own.count = {node.id: self.all(node)[chunk] for node in (*scan.values, *[f.value for f in total.folds])}, chunk.stop - chunk.start
-            whole = [own._fold(fold) for fold in total.folds] + [value for reduce in total.reduces for value in own._reduce(reduce)]
-            state = before
+            whole, state = own.part(self, chunk).total(), before
             for k in range(chunk.start, chunk.stop):
-                old, state = state, [value[k] for value in values] if state is None else self._combined(scan.operator, state, [v[k] for v in values])
+                old, mine = state, [value[k] for value in values]
+                state = mine if old is None else self._combined(scan.operator, old, mine)
                 for array, value in zip(scan.arrays, old if scan.exclusive and old is not None else state, strict=True):
                     self.memory[array.id][places[k]] = value
             before = whole if before is None else self._combined(scan.operator, before, whole)
+
+    def part(self, whole: _Executor, chunk: slice) -> Self:
+        """Become the executor of a chunk of the elements that another one has computed."""
+        self.found = {node.id: whole.all(node)[chunk] for node in self.task.ends() if node.id in whole.found}
+        self.count = chunk.stop - chunk.start
+        return self
+
+    def total(self) -> list[Array]:
+        """Return what all folds and reductions give."""
+        return [self.fold(fold) for fold in self.task.folds] + [value for reduce in self.task.reduces for value in self.reduce(reduce)]
 
     def _scatter(self, scatter: Scatter) -> None:
         arrays, places = [self.memory[array.id] for array in scatter.arrays], self.all(scatter.place)

@@ -7,7 +7,7 @@ step is undone. Arrays that a step changes in place are copied first if anything
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hotloop.ir.graph import CONST, PARAM, Node, param_node
 from hotloop.ir.loop import substitute
@@ -16,7 +16,6 @@ from hotloop.ir.sweep import (
     AT, Alias, Allocate, Compute, Copy, Effect, Fault, Filter, Fold, If, Inner, Operator, Procedure, Reduce, Scan, Scatter, Sort, SortBy,
     Step, Store, Sweep, While, array_register,
 )  # fmt: skip
-from hotloop.ops.shape import length
 
 Read = Callable[[Node], Node]
 
@@ -51,15 +50,11 @@ Item = Plain | Loop | Choice
 
 @dataclass(slots=True, eq=False)
 class Regions:
-    """A whole procedure. results: registers or constants.
-
-    first_stores: ids of Store effects that are the first to write an array of their own region.
-    """
+    """A whole procedure. results: registers or constants."""
 
     inputs: tuple[Node, ...]
     items: list[Item]
     results: list[Node]
-    first_stores: set[int]
 
 
 def register_like(node: Node) -> Node:
@@ -210,7 +205,7 @@ def regions(procedure: Procedure) -> Regions:
     """Return a procedure as regions. Cost: linear in its size, times the depth of its loops."""
     builder = _Builder(procedure.inputs)
     items = builder.block(procedure.steps)
-    return Regions(procedure.inputs, items, [builder.env[node.id] for node in procedure.results], builder.first_stores)
+    return Regions(procedure.inputs, items, [builder.env[node.id] for node in procedure.results])
 
 
 class _Builder:
@@ -218,8 +213,6 @@ class _Builder:
         self.env = {node.id: node for node in inputs}  # register of the procedure -> where its value is now
         self.taken = set(self.env)  # registers that are set already
         self.fresh: set[int] = set()  # arrays that may be changed in place
-        self.untouched: set[int] = set()  # those that nothing has written since they were allocated in this region
-        self.first_stores: set[int] = set()
         self.items: list[Item] = []
 
     def block(self, steps: Iterable[Step]) -> list[Item]:
@@ -272,15 +265,6 @@ class _Builder:
         self.items.append(made)
         if isinstance(made, (Allocate, Copy)):
             self.fresh.add(made.array.id)
-        if isinstance(made, Allocate):
-            self.untouched.add(made.array.id)
-        if isinstance(made, Sweep):
-            self._note_stores(made)
-
-    def _note_stores(self, sweep: Sweep) -> None:
-        stores = [effect for effect in sweep.effects if isinstance(effect, Store)]
-        self.first_stores.update(id(store) for store in stores if store.array.id in self.untouched)
-        self.untouched.difference_update([store.array.id for store in stores])
 
     def _compute(self, step: Compute, known: dict[int, Node]) -> None:
         """Registers that only name something are replaced by what they name."""
@@ -312,17 +296,16 @@ class _Builder:
         inside = [*step.head, *step.body]
         carried = self._carried(inside)
         inits = [self.env[register.id] for register in carried]
-        kept = set(self.fresh), set(self.untouched)
+        fresh = set(self.fresh)
         self.fresh -= {self.env[number].id for number in _loaded(inside) if number in self.env}
         self.fresh.difference_update([init.id for init in inits])
         left = set(self.fresh)
-        self.untouched = set()
         params = [self._set(register) for register in carried]
         head = self.block(step.head)
         after, condition = dict(self.env), self._read([step.condition])[step.condition.id]
         body = self.block(step.body)
         nexts = [self.env[register.id] for register in carried]
-        self.env, self.fresh, self.untouched = after, left & kept[0], kept[1] - _stored(inside)
+        self.env, self.fresh = after, left & fresh
         self.items.append(Loop(head, condition, body, params, inits, nexts))
 
     def _carried(self, inside: Sequence[Step]) -> list[Node]:
@@ -334,15 +317,13 @@ class _Builder:
 
     def _choice(self, step: If) -> None:
         condition = self._condition(step.condition)
-        before, fresh, untouched = dict(self.env), set(self.fresh), set(self.untouched)
-        self.untouched = set()
+        before, fresh = dict(self.env), set(self.fresh)
         then = self.block(step.then)
         first, first_fresh = self.env, self.fresh
-        self.env, self.fresh, self.untouched = dict(before), set(fresh), set()
+        self.env, self.fresh = dict(before), set(fresh)
         otherwise = self.block(step.otherwise)
         second = self.env
         self.fresh &= first_fresh & fresh
-        self.untouched = untouched - _stored([*step.then, *step.otherwise])
         registers = {node.id: node for node in _written([*step.then, *step.otherwise])}
         registers |= {node.id: node for node in _changed([*step.then, *step.otherwise])}
         self.env = {number: node for number, node in first.items() if second.get(number) is node}
@@ -399,10 +380,6 @@ def _written(steps: Iterable[Step]) -> list[Node]:
 
 def _changed(steps: Iterable[Step]) -> list[Node]:
     return [array for step in _all_steps(steps) if not isinstance(step, (While, If, Alias)) for array in changed_arrays(step)]
-
-
-def _stored(steps: Iterable[Step]) -> set[int]:
-    return {array.id for array in _changed(steps)}
 
 
 def _loaded(steps: Iterable[Step]) -> set[int]:
@@ -478,5 +455,3 @@ def set_within(items: Iterable[Item]) -> set[int]:
             found.update(node.id for node in set_registers(item))
     return found
 
-
-_ = length, replace

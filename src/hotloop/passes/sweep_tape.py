@@ -15,7 +15,7 @@ from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Alias, Allocate, Compute, If, Step, Store, Sweep, While, array_register, at
 from hotloop.ops.shape import length_of
 from hotloop.passes.sweep_loops import ONE, ZERO
-from hotloop.passes.sweep_regions import Item, Loop, as_steps, assigned
+from hotloop.passes.sweep_regions import Loop, as_steps, assigned
 
 add, sub, mul, gt, ge, maximum = (REGISTRY[name] for name in ("add", "sub", "mul", "gt", "ge", "maximum"))
 TWO, FIRST = constant(2, int64, structural=False), constant(16, int64, structural=False)  # trips that there is room for at first
@@ -38,6 +38,7 @@ class Tape:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.trips = param_node(int64, ())
+        self.room = param_node(int64, ())  # for how many trips there is
         self.scalars = {param: array_register(param.dtype) for param in loop.params if not param.shape}
         self.arrays = [
             _Kept(param, array_register(param.dtype), param_node(int64, ()), array_register(int64), array_register(int64))
@@ -53,7 +54,7 @@ class Tape:
     def run(self, loop_steps: Callable[[Loop], list[Step]], faults: bool) -> list[Step]:
         """Return the steps of the loop that put what is carried on the tape at each trip."""
         loop = self.loop
-        start: list[Step] = [*assigned(loop.params, loop.inits), Compute((self.trips,), (ZERO,))]
+        start: list[Step] = [*assigned(loop.params, loop.inits), Compute((self.trips, self.room), (ZERO, FIRST))]
         start += [Allocate(tape, FIRST) for tape, _ in self._by_trip()]
         for kept in self.arrays:
             start += [Compute((kept.filled,), (ZERO,)), Allocate(kept.elements, length_of(kept.array, (0,)))]
@@ -64,9 +65,9 @@ class Tape:
         steps: list[Step] = []
         by_trip = self._by_trip()
         if by_trip:
-            room = length_of(by_trip[0][0], (0,))
-            bigger = [_grown(tape, apply(mul, room, TWO)) for tape, _ in by_trip]
-            steps.append(If(apply(ge, self.trips, room), [step for grown in bigger for step in grown], []))
+            more: list[Step] = [Compute((self.room,), (apply(mul, self.room, TWO),))]
+            more += [step for tape, _ in by_trip for step in _grown(tape, self.room)]
+            steps.append(If(apply(ge, self.trips, self.room), more, []))
             steps.append(_one([Store(tape, self.trips, value) for tape, value in by_trip]))
         for kept in self.arrays:
             count, room = length_of(kept.array, (0,)), length_of(kept.elements, (0,))
@@ -104,4 +105,3 @@ def _grown(array: Node, length: Node) -> list[Step]:
 
 
 __all__ = ["Tape"]
-_ = Item
