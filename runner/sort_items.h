@@ -295,13 +295,14 @@ static int NAME(part)(hl_sorting *sorting) {
     hl_parting *parting = make_parting(sorting, sizeof(ITEM));
     if (!parting) return HL_SORT_NO_MEMORY;
     hl_room *room = room_of(parting, 0);
-    int status = HL_SORTED;
     NAME(cut)(parting, room->other, (ITEM *)room->other + MOST_AT_ONCE / 2, &room->digits);
     hl_sort_share(&parting->turns, NAME(count_pieces), parting, parting->pieces, sorting->threads);
-    add_up_pieces(parting);
-    hl_sort_share(&parting->turns, NAME(scatter_pieces), parting, parting->pieces, sorting->threads);
-    hl_sort_share(&parting->turns, NAME(finish_buckets), parting, parting->buckets, sorting->threads);
-    if (sorting->watch->stopped) status = HL_SORT_INTERRUPTED;
+    if (!sorting->watch->stopped) {
+        add_up_pieces(parting);
+        hl_sort_share(&parting->turns, NAME(scatter_pieces), parting, parting->pieces, sorting->threads);
+        hl_sort_share(&parting->turns, NAME(finish_buckets), parting, parting->buckets, sorting->threads);
+    }
+    int status = sorting->watch->stopped ? HL_SORT_INTERRUPTED : HL_SORTED;
     for (int i = 0; i < parting->buckets && !status; i++)
         if (parting->left[i]) status = NAME(sort_part)(sorting, parting->starts[i], parting->starts[i + 1] - parting->starts[i]);
     hl_sort_give(parting);
@@ -310,7 +311,10 @@ static int NAME(part)(hl_sorting *sorting) {
 
 /* Sort so few items that one thread does it at once. */
 static int NAME(sort_few)(hl_sorting *sorting) {
-    hl_digit_room room = {.floor = sorting->floor, .extra = sorting->extra, .vectors = hl_sort_has_vectors()};
+    hl_digit_room room; /* most of which stays as it is */
+    room.floor = sorting->floor;
+    room.extra = sorting->extra;
+    room.vectors = hl_sort_has_vectors();
     ITEM near[FEW_ON_STACK], *other = near;
     const int far = sorting->count > FEW_ON_STACK && !(IN_VECTORS && room.vectors);
     if (far) other = hl_sort_take((size_t)sorting->count * sizeof(ITEM));

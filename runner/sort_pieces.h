@@ -75,8 +75,10 @@ static int NAME(sort_pieces)(hl_sorting *sorting) {
     job->pivots = pivots;
     NAME(choose_pivots)(job, room_of(job, 0), pivots);
     hl_sort_share(&job->turns, NAME(part_pieces), job, job->pieces, sorting->threads);
-    add_up_buckets(job);
-    hl_sort_share(&job->turns, NAME(sort_buckets), job, job->buckets, sorting->threads);
+    if (!sorting->watch->stopped) {
+        add_up_buckets(job);
+        hl_sort_share(&job->turns, NAME(sort_buckets), job, job->buckets, sorting->threads);
+    }
     const int status = sorting->watch->stopped ? HL_SORT_INTERRUPTED : HL_SORTED;
     hl_sort_give(job);
     return status;

@@ -1,28 +1,21 @@
 """Random data-parallel programs as text, with arguments for them: what all places must agree on.
 
 Every expression is made for a type, so that what plain Python decides by values (`1 if c else 0.5`) never differs from
-what the compiler decides by types. Run for long by `python -m tests.parallel_programs --help`.
+what the compiler decides by types. Run for long by `python -m tests.parallel_sessions --help`.
 """
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
 import random
-import subprocess
-import sys
 from collections.abc import Callable
-from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from hotloop import cuarray, places
-from hotloop.errors import BoundsError, DivisionByZero, HotloopError, ShapeError, SyntaxRefused, TypeMismatch
-from hotloop.parallel.cuarray import adopt, as_ragged
-from hotloop.parallel.forms import Ragged, Records, form_length
+from hotloop import cuarray
+from hotloop.parallel.cuarray import adopt
+from hotloop.parallel.forms import Ragged, Records
 
 SCALARS = ("bool", "int32", "int64", "float32", "float64")
 INTS, FLOATS = ("int32", "int64"), ("float32", "float64")
@@ -136,7 +129,8 @@ class Generator:
     def arithmetic(self, dtype: str, size: int) -> str:
         x = self.scalar(dtype, size - 1)
         others = [kind for kind in NUMBERS if str(np.result_type(kind, dtype)) == dtype]
-        y = self.scalar(self.one(*others), size - 1) if self.often(75) else self.literal(dtype if self.often(60) or dtype in INTS else "int64")
+        weak = dtype if self.often(60) or dtype in INTS else "int64"
+        y = self.scalar(self.one(*others), size - 1) if self.often(75) else self.literal(weak)
         if dtype in INTS:
             sign = self.one("+", "-", "*", "+", "-", "*", "//", "%", "&", "|", "^")
         else:
@@ -151,7 +145,8 @@ class Generator:
         if dtype in INTS:
             name = self.one("abs", "minimum", "maximum", "neg", "where", "power")
         else:
-            name = self.one("abs", "minimum", "maximum", "neg", "where", "floor", *([] if self.exact else ["sqrt", "exp", "log", "sin", "power"]))
+            inexact = [] if self.exact else ["sqrt", "exp", "log", "sin", "power"]
+            name = self.one("abs", "minimum", "maximum", "neg", "where", "floor", *inexact)
         if name == "neg":
             return f"(-{x})"
         if name == "power":
@@ -190,7 +185,8 @@ class Generator:
             return self.scalar(dtype, size - 1)
         index = self.scalar(self.one(*INTS), size - 2)
         return self.one(
-            f"{known.name}[{index} % len({known.name})]", f"{known.name}[minimum(maximum({index}, -len({known.name})), len({known.name}) - 1)]",
+            f"{known.name}[{index} % len({known.name})]",
+            f"{known.name}[minimum(maximum({index}, -len({known.name})), len({known.name}) - 1)]",
             f"({known.name}[{index}] if 0 <= {index} < len({known.name}) else {self.strong_literal(dtype)})",
             f"({known.name}[-1] if len({known.name}) > 0 else {self.strong_literal(dtype)})",
         )  # fmt: skip
@@ -638,189 +634,3 @@ def random_program(seed: int) -> Program:
     """Return the program of a seed."""
     chance = random.Random(seed)
     return Generator(chance, exact=chance.random() < 0.4).program()
-
-
-# ------------------------------------------------------------------------------------------------------ all places agree
-
-
-class Unlike(AssertionError):
-    """Two places do not agree."""
-
-
-def outcome(program: Program, place: Any) -> Any:
-    """Return what a program gives on a place, or the exception that it raises."""
-    try:
-        return _function(program.text)(*program.arguments, target_place=place)
-    except (HotloopError, IndexError, TypeError) as error:
-        return error
-
-
-@lru_cache(maxsize=4)
-def _function(text: str) -> Any:
-    from hotloop import cu
-
-    variables: dict[str, Any] = {"__name__": "random_program"}
-    exec(compile(text, "<random>", "exec"), variables)
-    return cu(variables["program"], source=text)
-
-
-def assert_alike(found: Any, wanted: Any, lenient: bool = False) -> None:
-    """Compare results to the bit, but for the kind of NaN. lenient: types may differ, as plain Python does not know those of nothing."""
-    if isinstance(wanted, tuple):
-        if not isinstance(found, tuple) or len(found) != len(wanted):
-            raise Unlike(f"{found!r} is not {wanted!r}")
-        for a, b in zip(found, wanted, strict=True):
-            assert_alike(a, b, lenient)
-        return
-    if isinstance(wanted, cuarray):
-        if not isinstance(found, cuarray):
-            raise Unlike(f"{found!r} is not {wanted!r}")
-        _assert_forms(found.form, wanted.form, lenient)
-        return
-    if not lenient and type(found) is not type(wanted):
-        raise Unlike(f"{found!r} is not {wanted!r}")
-    _assert_forms(np.asarray(found), np.asarray(wanted), lenient)
-
-
-def _assert_forms(found: Any, wanted: Any, lenient: bool) -> None:
-    if isinstance(wanted, Records) and isinstance(found, Records):
-        for a, b in zip(found.fields, wanted.fields, strict=True):
-            _assert_forms(a, b, lenient)
-        return
-    if not form_length_of(found) and not form_length_of(wanted):
-        return  # the type of nothing is not known to plain Python
-    if isinstance(wanted, Ragged) or isinstance(found, Ragged):
-        a, b = as_ragged(found), as_ragged(wanted)
-        if a is None or b is None:
-            raise Unlike(f"rows: {found!r} is not {wanted!r}")
-        _assert_forms(a.offsets, b.offsets, False)
-        _assert_forms(a.values, b.values, lenient or not len(b.offsets))
-        return
-    if isinstance(wanted, Records) != isinstance(found, Records):
-        raise Unlike(f"{found!r} is not {wanted!r}")
-    if lenient and found.dtype != wanted.dtype:
-        with np.errstate(all="ignore"):
-            wanted = wanted.astype(found.dtype)
-    if found.dtype != wanted.dtype or found.shape != wanted.shape:
-        raise Unlike(f"{found.dtype}{found.shape} is not {wanted.dtype}{wanted.shape}: {found!r}, {wanted!r}")
-    nan = (found != found) & (wanted != wanted)
-    a, b = np.where(nan, 0, found).astype(found.dtype), np.where(nan, 0, wanted).astype(found.dtype)
-    if a.tobytes() != b.tobytes():
-        views = [np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(a.size, -1) for array in (a, b)]
-        place = int(np.argmax((views[0] != views[1]).any(axis=1)))
-        raise Unlike(f"at {place} of {a.shape} {a.dtype}: {found.reshape(-1)[place]!r} is not {wanted.reshape(-1)[place]!r}")
-
-
-def form_length_of(form: Any) -> int:
-    return 1 if isinstance(form, np.ndarray) and form.ndim == 0 else form_length(form)
-
-
-def check(program: Program) -> str:
-    """Compare a program on all places; returns "same", "error" for one and the same exception, or "refused".
-
-    Raises: Unlike, and whatever is no error of hotloop's.
-    """
-    wanted, found = outcome(program, places.here), outcome(program, places.sequential)
-    verdict = _compared(found, wanted)
-    if verdict == "same":
-        _assert_types(found, program.types)
-    again = outcome(program, places.openmp)
-    if isinstance(found, Exception):
-        if type(again) is not type(found) or str(again) != str(found):
-            raise Unlike(f"openmp: {again!r}, sequential: {found!r}")
-    else:
-        if isinstance(again, Exception):
-            raise Unlike(f"openmp: {again!r}")
-        assert_alike(again, found)
-    return verdict
-
-
-def _compared(found: Any, wanted: Any) -> str:
-    if isinstance(found, DivisionByZero):
-        return "refused"  # by a constant
-    if isinstance(found, (SyntaxRefused, TypeMismatch)) and not isinstance(wanted, type(found)):
-        if any(text in str(found) for text in REFUSED):
-            return "refused"
-        raise Unlike(f"compiler: {type(found).__name__}: {found}")
-    if isinstance(wanted, TypeError):
-        return "untyped"  # plain Python takes nothing at all for float64
-    if isinstance(wanted, Exception):
-        if not isinstance(found, Exception):
-            return "lazy"  # what nothing reads is not computed
-        if type(found) is not type(wanted) and not (isinstance(found, (BoundsError, ShapeError)) and isinstance(wanted, (IndexError, ShapeError))):
-            raise Unlike(f"{found!r} is not {wanted!r}")
-        return "error"
-    if isinstance(found, Exception):
-        raise Unlike(f"compiled: {type(found).__name__}: {found}")
-    assert_alike(found, wanted, lenient=True)
-    return "same"
-
-
-def _assert_types(found: Any, types: Items[Type]) -> None:
-    for value, kind in zip(found if len(types) > 1 else [found], types, strict=True):
-        given = value.dtype if isinstance(value, cuarray) else value
-        if kind is not None and not _is_of(given, kind):
-            raise Unlike(f"{value!r} is not of type {kind}")
-
-
-def _is_of(given: Any, kind: Type) -> bool:
-    if isinstance(kind, str):
-        return str(given) == kind if isinstance(given, np.dtype) else type(given).__name__ == kind.rstrip("3264")
-    if kind[0] == "tuple":
-        return all(_is_of(part, inner) for part, inner in zip(given, kind[1], strict=True))
-    return kind[0] != "seq" or _is_of(given, kind[1])
-
-
-REFUSED = (
-    "needs memory for each element", "sequences hold numbers and tuples",
-    "must not be able to fail", "loops inside of maps and comprehensions carry numbers",
-)  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------------------- long runs
-
-
-def _run(first: int, last: int) -> None:
-    """Check programs in this process; prints each failure, and each seed before it is tried."""
-    for seed in range(first, last):
-        print(seed, end="\r", flush=True)
-        faulthandler.dump_traceback_later(60, exit=True)
-        program = random_program(seed)
-        try:
-            check(program)
-        except Exception as error:  # noqa: BLE001 - whatever a program does is to be told
-            print(f"seed {seed}: {type(error).__name__}: {error}\n{program.text}{program.arguments}\n", flush=True)
-        faulthandler.cancel_dump_traceback_later()
-
-
-def _supervise(first: int, count: int) -> None:
-    """Check programs in processes of their own, so that one that crashes is told and does not end the session."""
-    end = first + count
-    while first < end:
-        command = [sys.executable, "-W", "ignore", "-m", "tests.parallel_programs", "--here", str(first), str(min(first + 200, end) - first)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        told = [line for line in done.stdout.replace("\r", "\n").split("\n") if line]
-        print("\n".join(line for line in told if not line.isdigit()))
-        if done.returncode:
-            first = int([line for line in told if line.isdigit()][-1])
-            print(f"seed {first}: the process ended with {done.returncode}\n{done.stderr[-2000:]}{random_program(first).text}", flush=True)
-            first += 1
-        else:
-            first = min(first + 200, end)
-
-
-def main() -> None:
-    """Check random programs for long."""
-    parser = argparse.ArgumentParser(description="Check that all places agree on random data-parallel programs.")
-    parser.add_argument("first", type=int, help="the first seed")
-    parser.add_argument("count", type=int, help="how many programs")
-    parser.add_argument("--here", action="store_true", help="in this process, which may crash")
-    given = parser.parse_args()
-    if given.here:
-        _run(given.first, given.first + given.count)
-    else:
-        _supervise(given.first, given.count)
-
-
-if __name__ == "__main__":
-    main()

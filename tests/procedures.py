@@ -515,7 +515,8 @@ def _divided() -> None:
 
 def _while_in_lanes(dtype: DType, places: DType) -> None:
     """Loops whose lanes end one by one, nested, with loads and choices inside; elements outside of the sweep would never end."""
-    x, table, z, kept, count, bad = array_register(dtype), array_register(places), array_register(dtype), array_register(dtype), scalar(int64), scalar(bool_)
+    x, table, z, kept = [array_register(each) for each in (dtype, places, dtype, dtype)]
+    count, bad = scalar(int64), scalar(bool_)
     n = length_of(x, (0,))
     zero, one = number(0, int64), number(1, int64)
 
@@ -554,8 +555,9 @@ def _rows_read_across() -> None:
 
     size = rows * columns
     define(
-        "rows read across", (x, rows, columns), [Allocate(z, size), Allocate(w, size), over(rows, effects, lambda i: Inner(j, number(0, int64), columns))],
-        (z, w), lambda size: [sample(float32, (size // 37 + 1) * 37, special=False), size // 37 + 1, 37],
+        "rows read across", (x, rows, columns),
+        [Allocate(z, size), Allocate(w, size), over(rows, effects, lambda i: Inner(j, number(0, int64), columns))], (z, w),
+        lambda size: [sample(float32, (size // 37 + 1) * 37, special=False), size // 37 + 1, 37],
     )  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from tests.agreement import assert_alike
 
 import hotloop as hl
 from hotloop import cu, places
-from tests.parallel_programs import assert_alike
 
 THREADS = (1, 2, 3, 7)
 FUNCTIONS = [

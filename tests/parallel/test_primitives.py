@@ -1,13 +1,13 @@
 """Every primitive on all places, against plain Python and NumPy: all sizes and types, special values, and what is refused."""
 
+# ruff: noqa: F821, B905 - the functions are in another language than Python
 import numpy as np
 import pytest
+from tests.agreement import COMPILED, agree, all_refuse, assert_alike
+from tests.procedures import assert_bits
 
 from hotloop import cu, cuarray, parallel, places
 from hotloop.errors import BoundsError, ShapeError, SyntaxRefused, TypeMismatch
-from tests.agreement import COMPILED, agree, all_refuse
-from tests.parallel_programs import assert_alike
-from tests.procedures import assert_bits
 
 TYPES = ["bool", "int32", "int64", "float32", "float64"]
 SIZES = [0, 1, 2, 31, 32, 33, 1000]
@@ -273,7 +273,8 @@ def test_unequal_lengths_are_refused(text):
         all_refuse(made(f"lambda x, y: {text}"), x, y, kind=ShapeError, match=match, here="unequal lengths")
 
 
-OUT_OF_RANGE = ["gather(x, i)", "scatter(i, i, x)", "permute(i, i)", "update(x, zip(i, i))", "[x[k] for k in i]", "scatter_reduce(op_add, i, i, x)"]
+OUT_OF_RANGE = ["gather(x, i)", "scatter(i, i, x)", "permute(i, i)", "update(x, zip(i, i))", "[x[k] for k in i]",
+                "scatter_reduce(op_add, i, i, x)"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", OUT_OF_RANGE)

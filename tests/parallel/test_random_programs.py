@@ -1,8 +1,8 @@
-"""Random programs: all places agree. For long: `python -m tests.parallel_programs --help`."""
+"""Random programs: all places agree. For long: `python -m tests.parallel_sessions --help`."""
 
 import pytest
-
-from tests.parallel_programs import check, random_program
+from tests.parallel_programs import random_program
+from tests.parallel_sessions import check
 
 ANSWERS = {"same", "error", "refused", "lazy", "untyped"}
 

@@ -1,11 +1,12 @@
 """Statements of `@cu` functions: choices, loops, returns and assignments, on all places as in plain Python."""
 
+# ruff: noqa: F821, F841, RUF059, B905 - the functions are in another language than Python
 import numpy as np
 import pytest
+from tests.agreement import agree, all_refuse
 
 from hotloop import cu, cuarray
 from hotloop.errors import CheckError, ShapeError, SyntaxRefused, TypeMismatch
-from tests.agreement import agree, all_refuse
 
 X = np.array([3.0, -1.0, 4.0, 1.0, -5.0])
 I = np.array([3, -1, 4, 1, -5])  # noqa: E741
@@ -49,7 +50,7 @@ def early_return(x, n):
 def return_from_both_sides(x, n):
     if n > 3:
         return x[0], n
-    else:  # noqa: RET505 - it is what is tested
+    else:
         return x[1], n + 1
 
 
@@ -491,7 +492,7 @@ def _without_value(x):
 
 
 def _without_return(x):
-    y = x  # noqa: F841
+    y = x
 
 
 def _some_path(x):

@@ -1,15 +1,16 @@
 """Types of `@cu` functions: NumPy 2's promotion for all operators and types, Python's weak numbers, casts, narrow types."""
 
+# ruff: noqa: F821, B905, RUF043 - the functions are in another language than Python
 import itertools
 import operator
 
 import numpy as np
 import pytest
+from tests.agreement import COMPILED, agree
+from tests.procedures import assert_bits
 
 from hotloop import cu, cuarray
 from hotloop.errors import DivisionByZero, RangeError, TypeMismatch
-from tests.agreement import COMPILED, agree
-from tests.procedures import assert_bits
 
 TYPES = ["bool", "int32", "int64", "float32", "float64"]
 VALUES = {
@@ -135,7 +136,7 @@ def test_a_python_bool_is_a_bool():
 @pytest.mark.parametrize("source", TYPES)
 def test_casts_are_numpys(source, target):
     text = f"lambda x: [{target}(a) for a in x]"
-    x = np.array([value for value in VALUES[source] if np.isfinite(value) and abs(value) < 1e15 or source != "float64"], source)
+    x = np.array([value for value in VALUES[source] if source != "float64" or abs(value) < 1e15], source)
     if source.startswith("float") and target.startswith("int"):
         x = x[np.isfinite(x)]
     with np.errstate(all="ignore"):
@@ -160,7 +161,9 @@ def test_casts_to_the_type_of_others():
     assert found[2:] == (2**31 - 1, -(2**31), np.inf)
 
 
-NARROW = {"int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32"}
+NARROW = {
+    "int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64", "uint64": "int64", "float16": "float32",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "wanted"), list(NARROW.items()))

@@ -46,8 +46,8 @@ class Sorts:
         found = (Key * len(keys))(*(Key(key.ctypes.data, key.dtype.char.replace("l", "q").encode(), flag)
                                     for key, flag in zip(keys, descending, strict=True)))  # fmt: skip
         pointers = (ctypes.c_void_p * len(keys))(*(array.ctypes.data for array in out)) if out else None
-        status = self.library.hl_sort(found, len(keys), ctypes.c_int64(count), ctypes.c_void_p(into.ctypes.data if order else None), pointers,
-                                      threads, asked, None)  # fmt: skip
+        places = ctypes.c_void_p(into.ctypes.data if order else None)
+        status = self.library.hl_sort(found, len(keys), ctypes.c_int64(count), places, pointers, threads, asked, None)
         return status, into, out
 
     def by(self, less, count, threads=1, asked=None):
@@ -76,7 +76,8 @@ def specials(kind):
         limits = np.iinfo(kind)
         return np.array([limits.min, limits.min + 1, -1, 0, 1, limits.max - 1, limits.max], kind)
     limits = np.finfo(kind)
-    numbers = [0.0, -0.0, np.inf, -np.inf, limits.max, limits.min, limits.tiny, limits.smallest_subnormal, -limits.smallest_subnormal, 1, -1]
+    least = limits.smallest_subnormal
+    numbers = [0.0, -0.0, np.inf, -np.inf, limits.max, limits.min, limits.tiny, least, -least, 1, -1]
     nan = np.array([np.nan] * 4, kind).view(bits_type(kind))
     sign = nan.dtype.type(1) << nan.dtype.type(nan.itemsize * 8 - 1)
     nan ^= np.array([0, 7, sign, sign | nan.dtype.type(99)], nan.dtype)

@@ -23,10 +23,14 @@ from hotloop.passes.gradient import cotangents, derivative_dtype, ones, tangents
 
 # What may be derived, and by what. Any: a traced scalar or array, or nested lists, tuples and dicts of them
 Traced = Any
+_FIRST = object()  # stands for an argument that was left out
 
 
-def grad(y: Traced, x: Traced) -> Any:
+def grad(y: Traced, x: Traced = _FIRST) -> Any:
     """Return the derivative of `y` by `x`, in the structure of `x`: reverse mode.
+
+    Of a function made by `cu`, return a function that takes the same arguments and gives the derivative of its result, a
+    float, by the argument `x`: its number or name, or a tuple of these; the first argument if x is left out.
 
     y: a traced value; of an array, list or structure the sum of all elements is derived.
     x: a traced scalar, vector, tensor, quaternion, or nested lists, tuples and dicts of them; an
@@ -36,10 +40,24 @@ def grad(y: Traced, x: Traced) -> Any:
     Cost: linear in the operations between x and y; loops of constant count are expanded.
     Raises: GradientError for a number that is not traced, a row without derivative, and while loops.
     """
+    if hasattr(y, "__gradient__"):
+        return y.__gradient__(0 if x is _FIRST else x, False)
+    if x is _FIRST:
+        raise GradientError(f"{user_line()}: grad(y, x) needs to know by what: x is a traced value on the way to y.")
     outputs = _nodes(y, "the value to be derived")
     variables, structure = _variables(x)
     results = cotangents(outputs, [ones(output) for output in outputs], [variable.node for variable in variables])
     return structure.unflatten([rewrap(variable, result) for variable, result in zip(variables, results, strict=True)])
+
+
+def value_and_grad(function: Any, x: Any = 0) -> Any:  # Any: a function made by `cu`; numbers and names
+    """Return a function that gives the pair of what a function made by `cu` gives, and of its derivative; x is as in `grad`.
+
+    Raises: GradientError.
+    """
+    if not hasattr(function, "__gradient__"):
+        raise GradientError(f"{user_line()}: value_and_grad() takes a function made by @cu, not {type(function).__name__} {function!r}.")
+    return function.__gradient__(x, True)
 
 
 def vjp(y: Traced, x: Traced, cotangent: Any) -> Any:  # Any: numbers, lists or traced values, shaped as y
@@ -194,4 +212,4 @@ def _by_columns(outputs: Sequence[Node], variables: Sequence[Node]) -> Node:
     return transpose_by(matrix, (1, 0))
 
 
-__all__ = ["grad", "hessian", "jacobian", "jvp", "vjp"]
+__all__ = ["grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp"]

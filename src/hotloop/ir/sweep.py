@@ -18,7 +18,7 @@ from hotloop.ir.dim import Dim
 from hotloop.ir.graph import Node, param_node, structure
 from hotloop.ir.op import Op, untyped
 
-AT = Op("at", untyped(), np.asarray, doc="The element of an array at a run-time place, an int64 that lies within the array.")
+AT = Op("at", untyped(), np.asarray, doc="The element of an array at a run-time place, an int64; zero where there is none.")
 
 
 def array_register(dtype: DType) -> Node:
@@ -28,7 +28,7 @@ def array_register(dtype: DType) -> Node:
 
 
 def at(array: Node, place: Node) -> Node:
-    """Return the element of an array register at a place, an int64. Nothing checks the place where the code runs."""
+    """Return the element of an array register at a place, an int64: zero, and nothing is read, where the array has none."""
     return structure(AT, (array, place), None, array.dtype, ())
 
 

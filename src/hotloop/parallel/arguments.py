@@ -153,6 +153,7 @@ class Arguments:
         shape: Any = (Dim(name),)  # Any: Dims stand beside ints
         register = param_node(dtype, shape)
         lengths = tuple([param_node(int64, ()) for _ in range(rank)])
+        self.trace.natural.update(length.id for length in lengths)
         self.physical.append(Physical(dtype.code, register, rank, lengths))
         return register, lengths
 
@@ -171,7 +172,7 @@ class Arguments:
         from hotloop.ir.graph import apply, constant
         from hotloop.ir.op import REGISTRY
 
-        rows = apply(REGISTRY["sub"], count, constant(1, int64))
+        rows = self.trace.rows[register.id] = apply(REGISTRY["sub"], count, constant(1, int64))
         if len(shape) > 1:
             raise TypeMismatch(f"argument {name}: ragged sequences of rows of one length are not supported; nest them raggedly.")
         return arrays, (rows,), (register, *offsets)

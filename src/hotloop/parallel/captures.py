@@ -145,7 +145,13 @@ class Captures:
 _RENAMED = {
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
     "arctanh": "atanh", "absolute": "abs", "fabs": "abs", "power": "pow", "amin": "min", "amax": "max", "fmin": "minimum",
-    "fmax": "maximum", "mul": "op_mul",
+    "fmax": "maximum", "add": "op_add", "sub": "op_sub", "subtract": "op_sub", "mul": "op_mul", "multiply": "op_mul",
+    "truediv": "op_div", "divide": "op_div", "floordiv": "op_floordiv", "floor_divide": "op_floordiv", "mod": "op_mod",
+    "lshift": "op_lshift", "left_shift": "op_lshift", "rshift": "op_rshift", "right_shift": "op_rshift",
+    "and_": "op_and", "bitwise_and": "op_and", "or_": "op_or", "bitwise_or": "op_or", "xor": "op_xor", "bitwise_xor": "op_xor",
+    "neg": "op_neg", "negative": "op_neg", "lt": "cmp_lt", "less": "cmp_lt", "le": "cmp_le", "less_equal": "cmp_le",
+    "gt": "cmp_gt", "greater": "cmp_gt", "ge": "cmp_ge", "greater_equal": "cmp_ge", "eq": "cmp_eq", "equal": "cmp_eq",
+    "ne": "cmp_ne", "not_equal": "cmp_ne",
 }  # fmt: skip
 
 

@@ -197,8 +197,7 @@ def not_empty(interpreter: Interpreter, place: Place, name: str, source: Sequenc
     def error(_: Items[Any]) -> Exception:
         return place.error(ShapeError, f"{name}() of a sequence that is empty.")
 
-    with hoisted(interpreter, whole):
-        interpreter.trace.fault(apply(eq, whole.length, ZERO), Site(error))
+    interpreter.trace.fault(apply(eq, whole.length, ZERO), Site(error))
     return whole
 
 

@@ -15,7 +15,7 @@ from hotloop.parallel.arithmetic import ARITHMETIC, COMPARISONS, SIGNS, Mixed, N
 from hotloop.parallel.place import Place, line_of
 from hotloop.parallel.scope import MISSING, Scope, python_value
 from hotloop.parallel.trace import Trace
-from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, joint_type, mapped, weak
+from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, joint_type, leaves, mapped, rebuilt, weak
 
 if TYPE_CHECKING:
     from hotloop.parallel.captures import Captures
@@ -199,13 +199,38 @@ class Expressions:
                 place.refuse(TypeMismatch, f"this is {a!r} or {b!r}: with strict=True both sides have one type.")
             return joined(a, b), a, b
         if isinstance(a, Sequence) and isinstance(b, Sequence):
-            return a, a, b
+            return self._merge_sequences(a, b, place)
         if a is b or (isinstance(a, Closure) and isinstance(b, Closure) and a.node is b.node and a.variables is b.variables):
             return a, a, b
         message = f"this is {describe(a)} or {describe(b)}, and must be one or the other."
         if place is None:
             raise TypeMismatch(message)
         place.refuse(TypeMismatch, message)
+
+    def _merge_sequences(self, a: Sequence, b: Sequence, place: Place | None) -> tuple[Value, Value, Value]:
+        """Return sequences whose elements are of one type."""
+        trace = self.trace
+        x, y = trace.probe(a), trace.probe(b)
+        joint, _, _ = self._merge(x, y, place)
+        first, second = (s if same_types(kind, joint) else _converted(trace, s, joint) for s, kind in ((a, x), (b, y)))
+        return first, first, second
+
+
+
+def same_types(a: Value, b: Value) -> bool:
+    """Whether numbers at equal places have one type; what sequences hold is not looked at."""
+    pairs = zip(leaves(a), leaves(b), strict=True)
+    return all(x.dtype is y.dtype for x, y in pairs if isinstance(x, Number))
+
+
+def _converted(trace: Trace, sequence: Sequence, joint: Value) -> Sequence:
+    """Return a sequence with elements of a wider type."""
+
+    def element(place: Node) -> Value:
+        pairs = zip(leaves(trace.element(sequence, place)), leaves(joint), strict=True)
+        return rebuilt(joint, iter([Number(as_type(x, like.dtype)) if isinstance(like, Number) else x for x, like in pairs]))
+
+    return Sequence(sequence.length, element, sequence.depth, keep=sequence.keep)
 
 
 def bool_node(value: bool) -> Node:

@@ -165,7 +165,7 @@ class Compiled:
         self.kinds = kinds
         self.place = place
         self.diagnose = diagnose
-        self.interpreted = interpreted = Interpreted(function, kinds, diagnose)
+        self.interpreted = interpreted = function.interpreted(kinds, diagnose)
         options = Options(arch=chosen_arch("native"), fast=function.fast)
         self.linked, program = compile_kept(interpreted.procedure, options, function.__cu__.file)
         linked = self.linked
@@ -312,6 +312,16 @@ class cu_function:
                 found = self._compiled[kinds, place] = Compiled(self, kinds, place)
         return found
 
+    def interpreted(self, kinds: tuple[Leaf, ...], diagnose: bool = False) -> Interpreted:
+        """Return what is to be compiled for kinds of arguments."""
+        return Interpreted(self, kinds, diagnose)
+
+    def __gradient__(self, by: Any, value: bool) -> cu_function:
+        """Return the function that gives the gradient, see `hl.grad`, or the pair of the value and it."""
+        from hotloop.parallel.gradient import gradient_of
+
+        return gradient_of(self, by, value)
+
     # -- what became of it -------------------------------------------------------------------------
 
     def graph(self, *arguments: Any) -> str:
@@ -334,7 +344,7 @@ class cu_function:
     def _procedure(self, arguments: Items[Any]) -> Procedure:
         """Return the procedure for arguments; without any, that of the last call."""
         if arguments or not self.names:
-            return Interpreted(self, kinds_of(arguments, self.names)).procedure
+            return self.interpreted(kinds_of(arguments, self.names)).procedure
         if not self._compiled:
             name = self.__wrapped_function__.__name__
             raise TypeMismatch(f"{name}() was not called yet: give arguments of the types that you ask about.")

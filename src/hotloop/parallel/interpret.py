@@ -12,10 +12,12 @@ from hotloop.errors import BoundsError, HotloopError, ShapeError, SyntaxRefused,
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel.blame import called_from
+from hotloop.parallel.bounds import is_inside
 from hotloop.parallel.expressions import Expressions, bool_node
+from hotloop.parallel.moving import over_shape
 from hotloop.parallel.place import Place
 from hotloop.parallel.scope import MISSING, Scope, python_value
-from hotloop.parallel.trace import ONE, ZERO, Site
+from hotloop.parallel.trace import ONE, TRUE, ZERO, Site
 from hotloop.parallel.values import Builtin, Closure, Number, Sequence, Value, as_type, describe, weak
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Interpreter(Expressions):
     def __init__(self, trace: Trace, captures: Captures, strict: bool = False) -> None:
         super().__init__(trace, captures, strict)
         self.stack: list[tuple[Any, Any]] = []  # definitions of the functions that are being called
+        trace.in_memory, trace.whole = self.forced, self.whole
 
     # -- sequences ---------------------------------------------------------------------------------
 
@@ -77,10 +80,12 @@ class Interpreter(Expressions):
     def checked(self, index: Node, length: Node, place: Place) -> Node:
         """Return a place that is in range, for an index that may be negative or wrong: then there is a fault."""
         limit = self.trace.below.get(index.id)
-        if limit is length or self.is_inside(index, length):
+        if limit is length:
             return index
-        wrapped = apply(add, index, length)
-        wrapped = apply(select, apply(lt, index, ZERO), wrapped, index) if limit is None else index
+        if is_inside(self.trace, index, length):
+            # only where the guard holds: elsewhere it is computed too, and must not read anything
+            return index if self.trace.guard is TRUE else apply(select, self.trace.guard, index, ZERO)
+        wrapped = index if limit is not None else apply(select, apply(lt, index, ZERO), apply(add, index, length), index)
         wrong = apply(or_, apply(lt, wrapped, ZERO), apply(ge, wrapped, length))
 
         def error(values: Items[Any]) -> Exception:
@@ -89,15 +94,6 @@ class Interpreter(Expressions):
 
         self.trace.fault(wrong, Site(error), (index, length))
         return apply(select, wrong, ZERO, wrapped)
-
-    def is_inside(self, index: Node, length: Node) -> bool:
-        """Whether an index is sure to be in range: i + a for an i that is below the length - b, and 0 <= a <= b."""
-        place, ahead = _shifted(index)
-        limit = self.trace.below.get(place.id)
-        if limit is None or ahead < 0:
-            return False
-        end, behind = _shifted(limit)
-        return end is length and ahead + behind <= 0
 
     def whole(self, sequence: Sequence) -> Sequence:
         """Return a sequence whose every place counts: what `filter` left is put in memory."""
@@ -163,11 +159,16 @@ class Interpreter(Expressions):
                     holds = apply(and_, holds, self.condition(test, inner))
             return holds
 
+        if source.shape is not None and not first.ifs:
+
+            def element(places: Value) -> Value:
+                inner = Scope(scope.definition, around, scope.outer)
+                self.bind(first.target, places, inner)
+                return self.evaluate(node.elt, inner)
+
+            return over_shape(self, source.shape, element)
         made = Sequence(source.length, lambda place: self.evaluate(node.elt, bound(place)), self.trace.depth)
-        made.shape = source.shape if source.stored is None else None  # in memory elements are rows
         made.keep = keep if first.ifs or source.keep is not None else None
-        if first.ifs:
-            made.shape = None
         return made
 
     _GeneratorExp = _ListComp
@@ -253,7 +254,7 @@ class Interpreter(Expressions):
                 return self.captures.value(found, ("global", vars(module), node.attr), f"{module.__name__}.{node.attr}", place)
         value = self.evaluate(node.value, scope)
         if isinstance(value, Sequence):
-            shape = value.shape or (value.length,)
+            shape = value.shape or (value.stored.shape if value.stored is not None else (value.length,))
             lengths = tuple([Number(length, weak=True) for length in shape])
             known: dict[str, Value] = {"size": Number(value.length, weak=True), "shape": lengths, "ndim": weak(len(shape))}
             if node.attr in known:
@@ -359,17 +360,6 @@ class Interpreter(Expressions):
     def apply(self, function: Value, place: Place, *arguments: Value) -> Value:
         """Return the result of a function that was given to a primitive."""
         return self.call(function, arguments, place)
-
-
-def _shifted(node: Node) -> tuple[Node, int]:
-    """Return a node and what is added to it, of a sum with a constant."""
-    if node.op is add and len(node.args) == 2:
-        for x, y in (node.args, node.args[::-1]):
-            if y.is_const:
-                return x, int(y.attr.value)
-    if node.op is sub and node.args[1].is_const:
-        return node.args[0], -int(node.args[1].attr.value)
-    return node, 0
 
 
 def _outer(parent: Any) -> FunctionType | None:

@@ -40,6 +40,23 @@ def _differ(a, b):
     return a != b and (a == a or b == b)  # all NaN are one
 
 
+# ------------------------------------------------------------------------------------------- largest elements
+
+
+def largest_of(x, k):
+    # A sample of 1024 elements says what is large; what is below that need not be sorted. Twice as many as are needed,
+    # and 20 of the sample more, are taken for large, so that there are hardly ever too few.
+    n = len(x)
+    size = minimum(n, 1024)
+    sample = sort(cmp_gt, [x[i * n // size] for i in range(size)])
+    place = 2 * k * size // maximum(n, 1) + 20
+    bound = sample[place] if place < size else min_bound_el(x)
+    few = sum([a >= bound for a in x]) < k  # or the bound is NaN
+    above = [(a, i) for i, a in enumerate(x) if few or a >= bound]
+    values, places = unzip(sort(lambda a, b: a[0] > b[0], above))
+    return take(values, k), take(places, k)
+
+
 # --------------------------------------------------------------------------------------------- random numbers
 
 # Number i of a seed. Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011:
@@ -96,5 +113,5 @@ def _round(x, y, by):
 _PUBLIC = (
     prod, adjacent_difference, segmented_reduce, unique, unique_counts, random_bits, random_uniform, random_normal,
 )  # fmt: skip
-_OWN = (_differ, _threefry, _even, _odd, _round)
+_OWN = (largest_of, _differ, _threefry, _even, _odd, _round)
 LIBRARY: dict[str, FunctionType] = {function.__name__: function for function in (*_PUBLIC, *_OWN)}

@@ -20,9 +20,9 @@ from hotloop.ir.graph import LOOP, Node, apply, param_node
 from hotloop.ir.loop import dependents, substitute
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.rewrite import ends, variables
-from hotloop.ir.sweep import Effect, Filter, array_register
+from hotloop.ir.sweep import AT, Effect, Filter, array_register
 from hotloop.parallel.nested import forced, offsets_of
-from hotloop.parallel.rows import Rows, lazy_places, row_numbers, scanned_rows, sorted_rows
+from hotloop.parallel.rows import Rows, heads, in_register, lazy_places, row_numbers, scanned_rows, sorted_rows
 from hotloop.parallel.searching import inserted
 from hotloop.parallel.trace import ONE, TRUE, ZERO, Pending
 from hotloop.parallel.values import Builtin, Number, Sequence, Stored, Value, leaves, mapped
@@ -122,8 +122,6 @@ def moved(value: Value, counters: Items[Node], values: Items[Node]) -> Value:
         made = Sequence(moved_node(given.length, counters, values), lambda i: moved(given.element(i), counters, values), given.depth)
         if keep is not None:
             made.keep = lambda i: moved_node(keep(i), counters, values)
-        if given.shape is not None:
-            made.shape = tuple(moved_nodes(given.shape, counters, values))
         return made
 
     return mapped(leaf, value)
@@ -286,6 +284,19 @@ class Lifted:
         return found
 
 
+def _in_memory(trace: Trace, row: Row) -> Rows | None:
+    """Return the rows that lie in memory, if the row has the length of one of them and all of them are taken."""
+    found = row.length
+    if len(row.given) != 1 or found.op is not sub or found.args[1].op is not AT:
+        return None
+    offsets, index = found.args[1].args
+    count = trace.rows.get(offsets.id)
+    rows = Rows(ZERO if count is None else count, ZERO, None, offsets)
+    if count is None or index is not row.given[0] or trace.below[index.id] is not count or rows.length(index) is not found:
+        return None
+    return Rows(count, in_register(trace, rows.start(count)), None, offsets)
+
+
 class _Flat:
     """All elements of all rows, one after the other."""
 
@@ -293,11 +304,13 @@ class _Flat:
         trace = interpreter.trace
         self.trace, self.row = trace, row
         self.around = around(interpreter, row.given)
-        self.rows = rows_like(
+        self.rows = _in_memory(trace, row) or rows_like(
             interpreter, self.around.count, lambda q: moved_node(row.length, row.given, self.around.indices(q)),
             bool(free(trace, [row.length])),
         )  # fmt: skip
         self.numbers = row_numbers(trace, self.rows)
+        # where an element of rows in memory is, if its row is one of them: its place among all elements
+        self.home = [apply(add, self.rows.start(row.given[0]), row.column)] if len(row.given) == 1 else []
 
     def place(self, p: Node) -> tuple[Node, Node]:
         """Return the row and the column of an element."""
@@ -305,21 +318,18 @@ class _Flat:
         self.trace.below[q.id] = self.around.count
         return q, apply(sub, p, self.rows.start(q))
 
-    def put(self, nodes: Items[Node], q: Node, column: Node) -> list[Node]:
-        """Return nodes of the row for one of the rows and columns."""
-        return moved_nodes(nodes, [*self.row.given, self.row.column], [*self.around.indices(q), column])
+    def change(self, q: Node, column: Node, place: Node | None = None) -> tuple[list[Node], list[Node]]:
+        """Return what is replaced, and by what, for one of the rows and columns. place: of the element among all."""
+        place = apply(add, self.rows.start(q), column) if place is None else place
+        return [*self.row.given, self.row.column, *self.home], [*self.around.indices(q), column, *[place for _ in self.home]]
 
-    def element(self, q: Node, column: Node) -> Value:
+    def element(self, q: Node, column: Node, place: Node | None = None) -> Value:
         """Return an element, and have the faults that it may have."""
-        row = self.row
-        self.fail(q, column)
-        return moved(row.element, [*row.given, row.column], [*self.around.indices(q), column])
-
-    def fail(self, q: Node, column: Node) -> None:
-        """Have the faults that an element may have."""
+        change = self.change(q, column, place)
         for fault in self.row.faults:
-            condition, *values = self.put([fault.condition, *fault.values], q, column)
+            condition, *values = moved_nodes([fault.condition, *fault.values], *change)
             self.trace.frames[-1].faults.append(Pending(apply(and_, self.trace.guard, condition), fault.site, tuple(values)))
+        return moved(self.row.element, *change)
 
     def stored(self, arrays: Any, inner: Stored | None = None) -> Lifted:
         """Return rows of as many elements as there were."""
@@ -377,7 +387,7 @@ def _scanned(interpreter: Interpreter, place: Place, name: str, function: Value,
     def element(p: Node) -> Value:
         q, column = flat.place(p)
         if start is None:
-            return flat.element(q, turned(q, column))
+            return flat.element(q, turned(q, column), None if backwards else p)
         is_first = apply(eq, column, ZERO)
         before = apply(select, is_first, ZERO, apply(sub, column, ONE))
         first = moved(start, row.given, flat.around.indices(q))
@@ -387,8 +397,10 @@ def _scanned(interpreter: Interpreter, place: Place, name: str, function: Value,
         q, column = flat.place(p)
         return apply(add, flat.rows.start(q), turned(q, column))
 
+    begins = heads(trace, flat.rows)
+
     def first(p: Node) -> Node:
-        return apply(eq, flat.place(p)[1], ZERO)
+        return trace.element(begins, p).node  # type: ignore[no-any-return]
 
     arrays = scanned_rows(interpreter, place, name, function, flat.rows.total, element, first, where if backwards else lambda p: p)
     return flat.stored(arrays)
@@ -408,7 +420,7 @@ def sorted_row(interpreter: Interpreter, place: Place, less: Value, given: Seque
 
 def _elements(flat: _Flat) -> Sequence:
     """Return all elements of all rows."""
-    return Sequence(flat.rows.total, lambda p: flat.element(*flat.place(p)), 0)
+    return Sequence(flat.rows.total, lambda p: flat.element(*flat.place(p), p), 0)
 
 
 def _sorted(interpreter: Interpreter, place: Place, less: Value, row: Row) -> Lifted:
@@ -439,8 +451,8 @@ def _filtered(interpreter: Interpreter, row: Row) -> Lifted:
     def effects(p: Node) -> list[Effect]:
         q, column = flat.place(p)
         assert row.keep is not None
-        keep = flat.put([row.keep], q, column)[0]
-        values = [leaf.node for leaf in leaves(flat.element(q, column))] if plain else [column]
+        keep = moved_node(row.keep, *flat.change(q, column, p))
+        values = [leaf.node for leaf in leaves(flat.element(q, column, p))] if plain else [column]
         return [Filter((numbers, *leaves(arrays)), keep, (q, *values), kept)]
 
     trace.sweep(flat.rows.total, effects)
@@ -449,6 +461,7 @@ def _filtered(interpreter: Interpreter, row: Row) -> Lifted:
     more = apply(add, flat.rows.count, ONE)
     offsets = lazy_places(trace, more, lambda r: inserted(interpreter, of_row, Number(ZERO), Number(r), "left").node)
     rows = Rows(flat.rows.count, kept, None, offsets)
+    trace.rows[offsets.id] = rows.count
     if plain:
         memory = rows.memory(arrays, Stored(arrays, (kept,)))
     else:
@@ -479,7 +492,7 @@ def lifted_rows(interpreter: Interpreter, sequence: Sequence, probe: Sequence, i
         row = interpreter.whole(trace.element(sequence, i))
         return Sequence(row.length, row.element, trace.depth)
 
-    return forced(interpreter, Sequence(sequence.length, element, 0, shape=sequence.shape), place)
+    return forced(interpreter, Sequence(sequence.length, element, 0), place)
 
 
 def deeper_rows(interpreter: Interpreter, sequence: Sequence, differ: bool, place: Place | None) -> Sequence:

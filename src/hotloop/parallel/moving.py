@@ -10,8 +10,8 @@ from hotloop.dtypes import int64
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
-from hotloop.ops.shape import length as LENGTH
 from hotloop.parallel.arithmetic import truth
+from hotloop.parallel.bounds import natural
 from hotloop.parallel.trace import ONE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, weak
 
@@ -54,10 +54,10 @@ def same_length(interpreter: Interpreter, place: Place, name: str, sequences: It
 
 
 def lazy(interpreter: Interpreter, length: Node, element: Callable[[Node], Value], like: Sequence | None = None) -> Sequence:
-    """Return a lazy sequence; like: one of the same shape, of which the same places count."""
+    """Return a lazy sequence; like: one of which the same places count."""
     made = Sequence(length, element, interpreter.trace.depth)
     if like is not None:
-        made.keep, made.shape = like.keep, like.shape if like.stored is None else None  # in memory elements are rows
+        made.keep = like.keep
     return made
 
 
@@ -67,11 +67,26 @@ def map_(interpreter: Interpreter, place: Place, function: Value, *values: Value
         place.refuse(TypeMismatch, "map() needs a function and at least one sequence.")
     whole = same_length(interpreter, place, "map", [sequence(place, value, "map") for value in values])
     trace = interpreter.trace
+    if len(whole) == 1 and whole[0].shape is not None:
+        return over_shape(interpreter, whole[0].shape, lambda places: interpreter.call(function, [places], place))
 
     def element(i: Node) -> Value:
         return interpreter.call(function, [trace.element(each, i) for each in whole], place)
 
     return lazy(interpreter, whole[0].length, element, whole[0])
+
+
+def over_shape(
+    interpreter: Interpreter, shape: Items[Node], function: Callable[[Value], Value], outer: tuple[Number, ...] = ()
+) -> Sequence:  # fmt: skip
+    """Return what a function makes of each tuple of places in a shape: rows of rows, a loop for each axis and no division."""
+    length, *rest = shape
+
+    def element(i: Node) -> Value:
+        places = (*outer, Number(_counted(interpreter, i, length)))
+        return over_shape(interpreter, rest, function, places) if rest else function(places)
+
+    return lazy(interpreter, length, element)
 
 
 def zip_(interpreter: Interpreter, place: Place, *values: Value) -> Value:
@@ -113,14 +128,14 @@ def range_(interpreter: Interpreter, place: Place, *bounds: Value) -> Value:
     if not 1 <= len(numbers) <= 3:
         place.refuse(TypeMismatch, f"range() takes 1 to 3 integers, not {len(numbers)}.")
     if len(numbers) == 1:
-        length = numbers[0]
-        if not (length.is_const and length.attr.value >= 0) and not _is_length(length):
-            length = apply(maximum, length, ZERO)
-        return lazy(interpreter, length, Number)
+        return lazy(interpreter, natural(interpreter.trace, numbers[0]), Number)
     low, high = numbers[:2]
     step = numbers[2] if len(numbers) == 3 else ONE
     if step.is_const and step.attr.value == 1:
-        return lazy(interpreter, apply(maximum, apply(sub, high, low), ZERO), lambda i: Number(apply(add, low, i)))
+        length = high if low is ZERO else apply(sub, high, low)
+        if low is ZERO or not (low.is_const and low.attr.value >= 0):
+            return lazy(interpreter, natural(interpreter.trace, length), lambda i: Number(apply(add, low, i)))
+        return lazy(interpreter, natural(interpreter.trace, length), lambda i: Number(_at_least(interpreter, apply(add, low, i), high)))
 
     def error(_: Items[Any]) -> Exception:
         return place.error(ShapeError, "range() with a step of 0.")
@@ -131,8 +146,10 @@ def range_(interpreter: Interpreter, place: Place, *bounds: Value) -> Value:
     return lazy(interpreter, apply(maximum, count, ZERO), lambda i: Number(apply(add, low, apply(mul, i, step))))
 
 
-def _is_length(node: Node) -> bool:
-    return node.op is LENGTH
+def _at_least(interpreter: Interpreter, index: Node, limit: Node) -> Node:
+    """Note that an index which starts at a constant is at least 0, and below a limit."""
+    interpreter.trace.below[index.id] = limit
+    return index
 
 
 def indices(interpreter: Interpreter, place: Place, value: Value) -> Value:
@@ -143,7 +160,7 @@ def indices(interpreter: Interpreter, place: Place, value: Value) -> Value:
 def ndindex(interpreter: Interpreter, place: Place, *lengths: Value) -> Value:
     """Return the places of an array of a shape, as tuples; what is mapped over them is an array of that shape."""
     given = lengths[0] if len(lengths) == 1 and isinstance(lengths[0], tuple) else lengths
-    shape = tuple([apply(maximum, integer(place, length, "ndindex"), ZERO) for length in given])
+    shape = tuple([natural(interpreter.trace, integer(place, length, "ndindex")) for length in given])
     if not shape:
         place.refuse(TypeMismatch, "ndindex() needs at least one length.")
     total = shape[0]
@@ -169,7 +186,7 @@ def _counted(interpreter: Interpreter, index: Node, limit: Node) -> Node:
 
 def replicate(interpreter: Interpreter, place: Place, value: Value, count: Value) -> Value:
     """Return the same value many times."""
-    return lazy(interpreter, apply(maximum, integer(place, count, "replicate"), ZERO), lambda _: value)
+    return lazy(interpreter, natural(interpreter.trace, integer(place, count, "replicate")), lambda _: value)
 
 
 def len_(interpreter: Interpreter, place: Place, value: Value) -> Value:

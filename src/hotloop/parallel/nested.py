@@ -172,6 +172,7 @@ def offsets_of(interpreter: Interpreter, count: Node, length: Any) -> tuple[Node
     from hotloop.ir.sweep import Allocate
 
     trace.emit(Allocate(offsets, more))
+    trace.rows[offsets.id] = count
     left, right = param_node(int64, ()), param_node(int64, ())
     plus = Operator((left,), (right,), (apply(add, left, right),))
 

@@ -59,7 +59,10 @@ def _copied(interpreter: Interpreter, place: Place, target: Sequence) -> Sequenc
     """Return a sequence in memory of its own."""
     trace = interpreter.trace
     whole = interpreter.whole(target)
-    if whole.stored is None and whole.shape is None:
+    memory = whole.stored
+    if not all(isinstance(leaf, Number) for leaf in leaves(trace.probe(whole))):
+        place.refuse(TypeMismatch, "scatter() needs a sequence of numbers or tuples to copy.")
+    if memory is None or memory.offset is not None:
         arrays = trace.allocated(trace.probe(whole), whole.length)
 
         def stores(i: Node) -> list[Effect]:
@@ -68,9 +71,6 @@ def _copied(interpreter: Interpreter, place: Place, target: Sequence) -> Sequenc
 
         trace.sweep(whole.length, stores)
         return trace.stored(arrays, (whole.length,))
-    memory = interpreter.forced(whole).stored
-    if memory is None or len(memory.shape) != 1 or memory.offsets or memory.offset is not None:
-        place.refuse(TypeMismatch, "scatter() needs a sequence of numbers or tuples to copy.")
 
     def copied(array: Node) -> Node:
         fresh = array_register(array.dtype)

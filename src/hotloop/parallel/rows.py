@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hotloop.parallel.trace import Trace
 
 add, sub, mul, lt, gt, eq, ne = (REGISTRY[name] for name in ("add", "sub", "mul", "lt", "gt", "eq", "ne"))
-and_, or_, select, maximum, floordiv = (REGISTRY[name] for name in ("and", "or", "select", "maximum", "floordiv"))
+or_, select = REGISTRY["or"], REGISTRY["select"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,18 +70,14 @@ def rows_of(interpreter: Interpreter, place: Place, value: Value, name: str) -> 
     given = interpreter.forced(sequence(place, value, name), place)
     memory = given.stored
     assert memory is not None
-    if memory.offsets:
-        if memory.offset is not None:
-            memory = _from_zero(trace, memory)
-        total = length_of(memory.offsets[1], (0,)) if len(memory.offsets) > 1 else length_of(leaves(memory.arrays)[0], (0,))
-        total = apply(sub, total, ONE) if len(memory.offsets) > 1 else total
-        values = trace.stored(memory.arrays, (total,), memory.offsets[1:])
-        return Rows(memory.shape[0], total, None, memory.offsets[0]), values
-    if len(memory.shape) < 2:
+    if not memory.offsets and len(memory.shape) < 2:
         place.refuse(TypeMismatch, f"{name}() needs a sequence of sequences, not {describe(given)}.")
-    count, width, *others = memory.shape
-    total = apply(mul, count, width)
-    return Rows(count, total, width), trace.stored(memory.arrays, (total, *others), (), memory.offset)
+    if memory.offsets and memory.offset is not None:
+        memory = _from_zero(trace, memory)
+    values = _joined(trace, memory)
+    if memory.offsets:
+        return Rows(memory.shape[0], values.length, None, memory.offsets[0]), values
+    return Rows(memory.shape[0], values.length, memory.shape[1]), values
 
 
 def _from_zero(trace: Trace, memory: Stored) -> Stored:
@@ -115,10 +111,7 @@ def lazy_places(trace: Trace, count: Node, place: Callable[[Node], Node]) -> Nod
 
 
 def row_numbers(trace: Trace, rows: Rows) -> Sequence:
-    """Return for each element the row that it is in, int64."""
-    if rows.width is not None:
-        width = apply(maximum, rows.width, ONE)
-        return Sequence(rows.total, lambda p: Number(apply(floordiv, p, width)), 0)
+    """Return for each element the row that it is in, int64: in memory, since to divide takes longer than to read."""
     numbers = array_register(int64)
     trace.emit(Allocate(numbers, rows.total))
     index = trace.index(rows.count)
@@ -130,9 +123,6 @@ def row_numbers(trace: Trace, rows: Rows) -> Sequence:
 
 def heads(trace: Trace, rows: Rows) -> Sequence:
     """Return for each element whether it is the first of its row."""
-    if rows.width is not None:
-        width = apply(maximum, rows.width, ONE)
-        return Sequence(rows.total, lambda p: Number(apply(eq, apply(REGISTRY["mod"], p, width), ZERO)), 0)
     room = apply(add, rows.total, rows.count)  # rows without elements mark places of their own behind all elements
     made = trace.force(Sequence(room, lambda _: Number(FALSE), 0)).stored
     assert made is not None
@@ -150,22 +140,39 @@ def heads(trace: Trace, rows: Rows) -> Sequence:
 
 def flatten(interpreter: Interpreter, place: Place, value: Value) -> Value:
     """Return the elements of all rows, one row after the other."""
-    if _is_within(interpreter, value):
+    given = interpreter.whole(sequence(place, value, "flatten"))
+    if given.stored is None and given.depth:
         outermost(interpreter, place, "flatten")
-    with interpreter.trace.outside():
-        return rows_of(interpreter, place, value, "flatten")[1]
+    given = interpreter.forced(given, place)
+    memory = given.stored
+    assert memory is not None
+    if not memory.offsets and len(memory.shape) < 2:
+        place.refuse(TypeMismatch, f"flatten() needs a sequence of sequences, not {describe(given)}.")
+    made = _joined(interpreter.trace, memory)
+    made.depth = given.depth
+    return made
 
 
-def _is_within(interpreter: Interpreter, value: Value) -> bool:
-    return bool(interpreter.trace.depth) and isinstance(value, Sequence) and value.depth > 0
+def _joined(trace: Trace, memory: Stored) -> Sequence:
+    """Return all elements of rows that are in memory: they lie one after the other."""
+    if not memory.offsets:
+        count, width, *others = memory.shape
+        return trace.stored(memory.arrays, (apply(mul, count, width), *others), (), memory.offset)
+    starts, *inner = memory.offsets
+    if memory.offset is None:
+        whole = length_of(inner[0], (0,)) if inner else length_of(leaves(memory.arrays)[0], (0,))
+        return trace.stored(memory.arrays, (apply(sub, whole, ONE) if inner else whole,), tuple(inner))
+    low, high = at(starts, memory.offset), at(starts, apply(add, memory.offset, memory.shape[0]))
+    return trace.stored(memory.arrays, (apply(sub, high, low),), tuple(inner), low)
 
 
 def lengths(interpreter: Interpreter, place: Place, value: Value) -> Value:
     """Return the length of each row."""
     given = sequence(place, value, "lengths")
     trace = interpreter.trace
-    if given.shape is not None:
-        return lazy(interpreter, given.shape[0], lambda _: Number(given.shape[1]))  # type: ignore[index]
+    memory = given.stored
+    if memory is not None and len(memory.shape) > 1:
+        return lazy(interpreter, memory.shape[0], lambda _: Number(memory.shape[1]))
 
     def element(i: Node) -> Value:
         row = trace.element(given, i)
@@ -289,7 +296,7 @@ def sorted_rows(interpreter: Interpreter, place: Place, name: str, less: Value, 
             answer = interpreter.call(less, [trace.element(values, first), trace.element(values, second)], place)
         if frame.faults:
             place.refuse(TypeMismatch, f"the order of {name}() must not be able to fail. Compute keys first, and sort by them.")
-        before = apply(or_, apply(lt, x, y), apply(and_, apply(eq, x, y), truth(answer)))
+        before = apply(or_, apply(lt, x, y), apply(REGISTRY["and"], apply(eq, x, y), truth(answer)))
         trace.emit(SortBy(rows.total, first, second, before, places))
     elif len(arrays) == 1:
         made = array_register(arrays[0].dtype)

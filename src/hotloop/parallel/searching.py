@@ -10,11 +10,11 @@ from hotloop.dtypes import bool_, int64
 from hotloop.errors import BoundsError, ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant, param_node
 from hotloop.ir.op import REGISTRY
-from hotloop.ir.sweep import Effect, Operator, Scatter, Sort, array_register
+from hotloop.ir.sweep import Effect, Operator, Scatter
 from hotloop.parallel.arithmetic import extremum, truth
 from hotloop.parallel.combining import hoisted, not_empty, reduced
 from hotloop.parallel.moving import integer, lazy, same_length, sequence
-from hotloop.parallel.ordering import in_arrays, outermost
+from hotloop.parallel.ordering import outermost
 from hotloop.parallel.trace import CHEAP, ONE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, joint_type
 
@@ -94,26 +94,18 @@ def top_k(interpreter: Interpreter, place: Place, value: Value, count: Value) ->
     """Return the largest elements, largest first, and their places; the first of equal ones, NaN last."""
     outermost(interpreter, place, "top_k")
     source, _ = numbers(interpreter, place, value, "top_k")
-    source = in_arrays(interpreter, place, "top_k", source)
+    source = interpreter.forced(source, place)
     wanted = integer(place, count, "top_k")
 
     def error(values: Items[Any]) -> Exception:
         known = f"{values[0]} of {values[1]} elements" if len(values) == 2 else "more elements than there are"
         return place.error(ShapeError, f"top_k() of {known}.")
 
-    trace = interpreter.trace
     wrong = apply(or_, apply(lt, wanted, ZERO), apply(gt, wanted, source.length))
-    trace.fault(wrong, Site(error), (wanted, source.length))
-    assert source.stored is not None
-    array = source.stored.arrays
-    ordered, places = array_register(array.dtype), array_register(int64)
-    trace.emit(Sort((array,), (True,), (ordered,), places))
-    both = [trace.stored(register, (source.length,)) for register in (ordered, places)]
-    return tuple([_first(interpreter, each, wanted) for each in both])
+    interpreter.trace.fault(wrong, Site(error), (wanted, source.length))
+    from hotloop.parallel.captures import primitive  # which imports this
 
-
-def _first(interpreter: Interpreter, source: Sequence, count: Node) -> Sequence:
-    return lazy(interpreter, count, lambda i: interpreter.trace.element(source, i))
+    return interpreter.call(primitive("largest_of"), [source, Number(wanted)], place)
 
 
 def searchsorted(interpreter: Interpreter, place: Place, value: Value, wanted: Value, side: Value = "left") -> Value:

@@ -191,7 +191,7 @@ class Statements(Interpreter):
             found = self.trace.choose(condition, side(then), side(otherwise), self._merger(names, node, scope))
         except Unfilled:
             Place(node, scope.definition).refuse(TypeMismatch, "a sequence is assigned on one side only. Assign it before, or on both.")
-        scope.values.update({name: value for name, value in zip(names, found, strict=True) if value is not None})
+        scope.values.update({name: value for name, value in zip(names, found, strict=True) if value is not None or name not in FLAGS})
 
     def _merger(self, names: list[str], node: ast.AST, scope: Scope) -> Any:
         """Return how two sides are merged: names that cannot be, since their types differ, are defined on no side."""
@@ -347,6 +347,7 @@ class Statements(Interpreter):
             if value is None:
                 continue
             joint = value if before is None else self._merge(before, value, place)[0]
+            _refuse_other_elements(name, before, joint, place)
             if before is None or not _same_types(before, joint):
                 changed[name], again = joint, True
         if again:
@@ -438,15 +439,19 @@ def _outside(scope: Scope, name: str) -> Value:
 
 def _same_types(a: Value, b: Value) -> bool:
     pairs = list(zip(leaves(a), leaves(b), strict=True))
-    return all((x.dtype, x.weak) == (y.dtype, y.weak) for x, y in pairs if isinstance(x, Number)) and all(
-        _same_elements(x, y) for x, y in pairs if isinstance(x, Sequence)
-    )
+    return all((x.dtype, x.weak) == (y.dtype, y.weak) for x, y in pairs if isinstance(x, Number))
 
 
-def _same_elements(a: Sequence, b: Sequence) -> bool:
-    if a is b or a.stored is None or b.stored is None:
-        return True
-    return [x.dtype for x in leaves(a.stored.arrays)] == [y.dtype for y in leaves(b.stored.arrays)]
+def _refuse_other_elements(name: str, before: Value, joint: Value, place: Place) -> None:
+    """Refuse a sequence whose elements have another type after the body of a loop: it lies in memory as it was before."""
+    if before is None:
+        return
+    for x, y in zip(leaves(before), leaves(joint), strict=True):
+        if isinstance(x, Sequence) and x is not y:
+            place.refuse(
+                TypeMismatch, f"{name} has elements of another type after the body of this loop than before it. Convert them before: "
+                f"{name} = [float64(a) for a in {name}]."
+            )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)

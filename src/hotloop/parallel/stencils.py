@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, apply
 from hotloop.ir.op import REGISTRY
-from hotloop.parallel.moving import integer, lazy, sequence
+from hotloop.parallel.moving import integer, over_shape, sequence
 from hotloop.parallel.trace import CHEAP, TRUE, ZERO
 from hotloop.parallel.values import Number, Sequence, Value, describe
 
@@ -28,21 +28,19 @@ def stencil(interpreter: Interpreter, place: Place, function: Value, offsets: Va
         place.refuse(TypeMismatch, f"what is outside of a stencil() is a number, not {describe(outside)}.")
     moves = [_offset(place, offset, len(shape)) for offset in offsets]
 
-    def element(where: tuple[Node, ...]) -> Value:
-        neighbours = [_neighbour(interpreter, source, shape, where, move, outside) for move in moves]
-        return interpreter.call(function, neighbours, place)
+    def element(where: tuple[Number, ...]) -> Value:
+        nodes = tuple([number.node for number in where])
+        return interpreter.call(function, [_neighbour(interpreter, source, shape, nodes, move, outside) for move in moves], place)
 
-    return _over(interpreter, shape, (), element)
+    return over_shape(interpreter, shape, element)
 
 
 def _array(interpreter: Interpreter, place: Place, value: Value) -> tuple[Sequence, tuple[Node, ...]]:
     """Return the numbers of an array, row-major, and its shape."""
     trace = interpreter.trace
     given = interpreter.whole(sequence(place, value, "stencil"))
-    if given.stored is None and (given.shape is not None or trace.cost(given) <= CHEAP):
-        probe = trace.probe(given)
-        if isinstance(probe, Number):
-            return given, given.shape or (given.length,)
+    if given.stored is None and isinstance(trace.probe(given), Number) and trace.cost(given) <= CHEAP:
+        return given, (given.length,)
     memory = interpreter.forced(given, place).stored
     assert memory is not None
     if memory.offsets or isinstance(memory.arrays, tuple):
@@ -58,16 +56,6 @@ def _offset(place: Place, offset: Value, rank: int) -> tuple[Node, ...]:
     if len(given) != rank:
         place.refuse(ShapeError, f"stencil() has an offset of {len(given)} for an array of {rank} dimensions.")
     return tuple([integer(place, by, "stencil") for by in given])
-
-
-def _over(
-    interpreter: Interpreter, shape: tuple[Node, ...], before: tuple[Node, ...], element: Callable[[tuple[Node, ...]], Value]
-) -> Sequence:  # fmt: skip
-    """Return the sequence, of rows if the array has more axes, whose elements are computed from their place along all axes."""
-    length, *inner = shape
-    if not inner:
-        return lazy(interpreter, length, lambda i: element((*before, i)))
-    return lazy(interpreter, length, lambda i: _over(interpreter, tuple(inner), (*before, i), element))
 
 
 def _neighbour(

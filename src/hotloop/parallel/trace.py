@@ -36,11 +36,13 @@ from hotloop.ir.sweep import (
 )  # fmt: skip
 from hotloop.ops import logic
 from hotloop.parallel.values import Number, Sequence, Stored, Value, as_type, leaves, mapped, rebuilt
+from hotloop.passes.price import Prices
 
 if TYPE_CHECKING:
     pass
 
 CHEAP = 12  # operations that are rather computed again, or in vain, than kept in memory or branched around
+BRANCHED = 96  # the price, in additions, from which on it pays to branch around what is not needed; less is done on vectors, for all
 TRUE = constant(True, bool_, structural=False)
 FALSE = constant(False, bool_, structural=False)
 ZERO, ONE = constant(0, int64, structural=False), constant(1, int64, structural=False)
@@ -83,10 +85,14 @@ class Trace:
         self.frames: list[Frame] = []
         self.guard = TRUE
         self.sites: list[Site] = []
+        self.in_memory: Callable[[Sequence], Sequence] = self.force  # of rows and of what `filter` left too: the interpreter's
+        self.whole: Callable[[Sequence], Sequence] = lambda sequence: sequence
         self.index_of: dict[int, Node] = {}
         self.below: dict[int, Node] = {}  # id of an index that is at least 0 -> what it is below
+        self.natural: set[int] = set()  # ids of integers that are at least 0
         self.bound: set[int] = set()  # ids of params that are no registers: indices of sweeps, what loops carry, operands of operators
         self.lifted: Any = None  # `lifting.Known`
+        self.rows: dict[int, Node] = {}  # id of a register of offsets -> how many rows they are of
 
     @property
     def depth(self) -> int:
@@ -251,10 +257,7 @@ class Trace:
     def stored(self, arrays: Any, shape: tuple[Node, ...], offsets: tuple[Node, ...] = (), offset: Node | None = None) -> Sequence:
         """Return the sequence that is in array registers."""
         place = Stored(arrays, shape, offsets, offset)
-        sequence = Sequence(shape[0] if shape else ZERO, lambda i: self._read(place, i), 0, stored=place)
-        if len(shape) > 1:
-            sequence.shape = shape
-        return sequence
+        return Sequence(shape[0] if shape else ZERO, lambda i: self._read(place, i), 0, stored=place)
 
     def _read(self, stored: Stored, place: Node) -> Value:
         if stored.offsets:
@@ -357,7 +360,7 @@ class Trace:
             return self._both(condition, a, b, merge, outline)
         values = zip(sides, (a, b), strict=True)
         chosen = [self._taken(holds, _in_types(value, outline), faults, mark) for (holds, _, faults), value in values]
-        nodes = iter([apply(select, condition, x, y) if x is not y else x for x, y in zip(*chosen, strict=True)])
+        nodes = iter([selected(condition, x, y) for x, y in zip(*chosen, strict=True)])
         return mapped(lambda like: Number(next(nodes), like.weak) if isinstance(like, Number) else like, outline)
 
     def _both(self, condition: Node, a: Value, b: Value, merge: Merge, outline: Value) -> Value:
@@ -367,9 +370,10 @@ class Trace:
             if x is None or y is None:
                 return y if x is None else x
             if isinstance(like, Number):
-                return Number(apply(select, condition, as_type(x, like.dtype), as_type(y, like.dtype)), like.weak)
+                return Number(selected(condition, as_type(x, like.dtype), as_type(y, like.dtype)), like.weak)
             if not isinstance(like, Sequence):
                 return like
+            x, y = self.whole(x), self.whole(y)
             return Sequence(
                 apply(select, condition, x.length, y.length),
                 lambda i: self.choose(condition, lambda: self.element(x, i), lambda: self.element(y, i), merge), self.depth,
@@ -390,8 +394,7 @@ class Trace:
         """Return values of one side of a choice; what is dear is computed only where the side is taken."""
         outs = [*values, *[pending.condition for pending in faults], *[v for pending in faults for v in pending.values if self.diagnose]]
         fresh = _younger(outs, mark)
-        cost = sum(100 if node.op is LOOP else 1 for node in fresh)
-        if cost > CHEAP:
+        if any(node.op is LOOP for node in fresh) or sum(map(Prices().of, fresh)) > BRANCHED:
             outs = self._where(holds, outs, fresh, mark)
         rest = iter(outs[len(values) :])
         conditions = [next(rest) for _ in faults]
@@ -462,7 +465,7 @@ class Trace:
                 continue
             if leaf is None:
                 raise Unfilled
-            memory = self.force(leaf).stored
+            memory = self.in_memory(leaf).stored
             assert memory is not None
             target = place.stored if place is not None else self.registers_like(memory)
             pairs = list(zip(_all_arrays(target), _all_arrays(memory), strict=True))
@@ -502,6 +505,18 @@ Merge = Callable[[Value, Value], tuple[Value, Value, Value]]
 
 class Unfilled(Exception):
     """A sequence that is defined on one side of a choice only is used after it."""
+
+
+def selected(condition: Node, x: Node, y: Node) -> Node:
+    """Return x where the condition holds, else y; of bools `and` and `or`, of which more is known."""
+    if x is y:
+        return x
+    if x.dtype is bool_:
+        if y is condition or (y.is_const and not y.attr.value):
+            return apply(and_, condition, x)
+        if x is condition or (x.is_const and x.attr.value):
+            return apply(or_, condition, y)
+    return apply(select, condition, x, y)
 
 
 def _all_arrays(stored: Stored) -> list[Node]:

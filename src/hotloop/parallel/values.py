@@ -45,7 +45,7 @@ class Sequence:
     depth: how many loops over elements were around where it was made: at 0 it can be put in memory.
     arrays: where its elements are, if they are in memory: see `Stored`.
     keep: whether the element at a place is counted at all, of what `filter` left: None for most.
-    shape: lengths of all axes, of sequences over several; places are row-major then. rows: a sequence of its rows.
+    shape: lengths of the axes, of what `ndindex` gives: what is mapped over it has rows.
     """
 
     length: Node

@@ -7,17 +7,20 @@ of code agree on it. Reductions by a row of `ops.shape.FOLDS` have the order of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hotloop.dtypes import DType, bool_
 from hotloop.ir.graph import LOOP, Node, constant
+from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import Scopes, walk
 from hotloop.ir.sweep import AT, Filter, Fold, Operator, Reduce, Scan, Scatter, Store, Sweep
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import BLOCK, CHUNK, FOLDS, LANES, identity, length
 from hotloop.passes.price import Prices
+from hotloop.passes.sweep_lanes import has_lanes
+from hotloop.passes.versions import Versions
 
 PICOSECONDS = 60  # of an addition
 SCALAR = 5  # times as long takes what is written element by element
@@ -59,7 +62,8 @@ class State:
 class Task:
     """Effects that one function has together. mode: as in plans of `_runner.ParallelFunction`.
 
-    flags: (bool, register): whether it holds for any element.
+    flags: (bool, register): whether it holds for any element. segmented: reductions take each chunk in LANES
+    segments of equal length, one in each lane, and combine what they give in order.
     """
 
     sweep: Sweep
@@ -71,6 +75,7 @@ class Task:
     scan: Scan | None = None
     filter: Filter | None = None
     scatter: Scatter | None = None
+    segmented: bool = False
 
     @property
     def operators(self) -> list[Operator]:
@@ -113,7 +118,7 @@ class Task:
     def begins(self) -> bool:
         """Whether the first element of a chunk is taken for itself, since the states have no value before it."""
         without = self.scan is not None and self.scan.inits is None
-        return without or any(reduce.keep is None for reduce in self.reduces)
+        return without or (not self.segmented and any(reduce.keep is None for reduce in self.reduces))
 
     @cached_property
     def chunk(self) -> int:
@@ -134,8 +139,8 @@ class Task:
         """Return the task that folds a chunk of a scan."""
         assert self.scan is not None, "only scans have totals"
         reduce = Reduce((), self.scan.operator, self.scan.values, None)
-        sweep = Sweep(self.sweep.count, self.sweep.index, (reduce,))
-        return _reduction(sweep, *_split_reduces([reduce]))
+        (found,) = _reductions(Sweep(self.sweep.count, self.sweep.index, (reduce,)), [], [reduce])
+        return found
 
 
 def _given(node: Node | None) -> list[Node]:
@@ -162,14 +167,12 @@ def tasks(sweep: Sweep) -> list[Task]:
             reduces.append(effect)
         else:
             others.append(effect)
-    more, general = _split_reduces(reduces)
-    folds += more
-    found = []
-    if folds or general:
-        plain = not others  # reductions go first: they may read what is overwritten
-        found.append(_reduction(sweep, folds, general, stores if plain else (), flags if plain else ()))
-        if plain:
+    found = _reductions(sweep, folds, reduces)  # they go first: they may read what is overwritten
+    if found and not others:
+        found[-1] = replace(found[-1], stores=tuple(stores), flags=tuple(flags))
+        if not found[-1].segmented or not (stores or flags):
             return found
+        found[-1] = replace(found[-1], stores=(), flags=())
     scan, filters, scatter = [next((e for e in others if isinstance(e, kind)), None) for kind in (Scan, Filter, Scatter)]
     mode = "scan" if scan else "filter" if filters else "ordered" if scatter else "each"
     assert isinstance(scan, Scan | None), "a scan"
@@ -178,10 +181,23 @@ def tasks(sweep: Sweep) -> list[Task]:
     return [*found, Task(sweep, mode, tuple(stores), tuple(flags), scan=scan, filter=filters, scatter=scatter)]
 
 
-def _reduction(
-    sweep: Sweep, folds: Iterable[Folding], reduces: Iterable[Reduce], stores: Iterable[Store] = (), flags: Iterable[tuple[Node, Node]] = ()
-) -> Task:
-    return Task(sweep, "fold", tuple(stores), tuple(flags), tuple(folds), tuple(reduces))
+def _reductions(sweep: Sweep, folds: Sequence[Folding], reduces: Sequence[Reduce]) -> list[Task]:
+    """Return the tasks of reductions: those that lanes take in segments first."""
+    more, general = _split_reduces(reduces)
+    segmented = [reduce for reduce in general if sweep.inner is None and _has_segments(sweep, reduce)]
+    others = [reduce for reduce in general if reduce not in segmented]
+    found = [Task(sweep, "fold", reduces=tuple(segmented), segmented=True)] if segmented else []
+    if folds or more or others:
+        found.append(Task(sweep, "fold", folds=(*folds, *more), reduces=tuple(others)))
+    return found
+
+
+def _has_segments(sweep: Sweep, reduce: Reduce) -> bool:
+    """Whether a reduction and what it reduces can be written on vectors of lanes."""
+    operator = reduce.operator
+    versions = Versions([*reduce.values, *_given(reduce.keep)], sweep.index)
+    inside = [node for node in versions.walk(versions.ends) if versions.varies(node)]
+    return has_lanes([*inside, *dependents(operator.combined, (*operator.left, *operator.right))])
 
 
 def _split_reduces(reduces: Sequence[Reduce]) -> tuple[list[Folding], list[Reduce]]:

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from hotloop.dtypes import DType, bool_, float64, int32, int64
-from hotloop.ir.graph import LOOP, PARAM, Node
+from hotloop.ir.graph import LOOP, Node
 from hotloop.ir.op import REGISTRY, wide_short
 from hotloop.ir.program import IN_MEMORY, Program
 from hotloop.ir.rewrite import walk
@@ -218,9 +218,7 @@ class _Strip(Writer):
         found = None if linear.terms and not linear.constant else self.number(linear.constant)
         for number, factor in linear.terms:
             node = self.versions.analysis.nodes[number]
-            if node.id not in self.builder.number and node.op is not PARAM:
-                self.frame.add(self.builder, node)  # a length that only bounds ask for
-            term = self.builder.use(node)
+            term = self._scalar(node)
             if found is None:
                 found = term if factor == 1 else self.integer("mul", term, self.number(factor))
             elif abs(factor) == 1:
@@ -306,8 +304,16 @@ class _Strip(Writer):
         """Return a scalar in all lanes."""
         key = node.id, body.lane(node.dtype)
         if key not in self.splats:
-            self.splats[key] = body.splat(self.builder.use(node), node.dtype)
+            self.splats[key] = body.splat(self._scalar(node), node.dtype)
         return self.splats[key]
+
+    def _scalar(self, node: Node) -> int:
+        """Return what is the same at every element; some of it is in one version only, or in bounds."""
+        builder = self.builder
+        if node.id not in builder.number and node.args:
+            nodes = [inner for inner in walk([node]) if inner.id not in builder.number]
+            builder.add(builder.assign_loops(nodes, [inner for inner in nodes if inner.op is LOOP]))
+        return builder.use(node)
 
     # -- loads -----------------------------------------------------------------------------------------
 

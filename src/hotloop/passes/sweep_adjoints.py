@@ -154,9 +154,12 @@ class Adjoints:
         """Return the derivative by an array of this region, which is made here, and forget it."""
         return self._arrays.pop(array.id, None)
 
-    def has_array(self, array: Node) -> bool:
-        """Whether there is anything in the derivative by an array."""
-        return not self.is_own(array) or array.id in self._arrays
+    def current(self, array: Node) -> Node | None:
+        """Return the register of the derivative by an array, to be read; None if it is zero."""
+        if not self.is_own(array):
+            return self._accumulator(array)
+        held = self._arrays.get(array.id)
+        return None if held is None else held.register
 
     def begin(self, array: Node, covers: bool) -> tuple[Node, bool]:
         """Return the register of a derivative that may be changed, and whether all of its elements are still to be set.

@@ -11,39 +11,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hotloop.dtypes import int64
+from hotloop.errors import InternalError
 from hotloop.ir.graph import Node, apply, constant, convert, exact_numbers, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import (
     Allocate, Compute, Copy, Filter, Fold, If, Operator, Procedure, Reduce, Scan, Scatter, Sort, Step, Store, Sweep, array_register, at,
 )  # fmt: skip
-from hotloop.ops.shape import identity
 from hotloop.passes.sweep_activity import Activity
 from hotloop.passes.sweep_adjoints import Adjoints, Indices, Lengths, in_registers
-from hotloop.passes.sweep_loops import ONE, ZERO, Dim, zero
+from hotloop.passes.sweep_loops import ZERO, Dim, zero
 from hotloop.passes.sweep_parts import parts_of
 from hotloop.passes.sweep_prune import prune
 from hotloop.passes.sweep_recurrences import undo_reduce, undo_scan
-from hotloop.passes.sweep_regions import Choice, Item, Loop, Regions, all_items, as_steps, is_sum, regions, register_like, set_within
+from hotloop.passes.sweep_regions import (
+    Choice, Item, Loop, Regions, all_items, as_steps, assigned, loop_as_steps, regions, register_like, set_within,
+)  # fmt: skip
 from hotloop.passes.sweep_scatter import add_parts
 from hotloop.passes.sweep_tape import Tape
-from hotloop.passes.sweep_waves import extreme_of, opened
+from hotloop.passes.sweep_undo import clear_elements, others_product, undo_scatter
+from hotloop.passes.sweep_waves import opened
 
-add, sub, mul, div, eq, ge, and_, select = (REGISTRY[name] for name in ("add", "sub", "mul", "div", "eq", "ge", "and", "select"))
-_EXTREMES = (REGISTRY["minimum"], REGISTRY["maximum"])
+add, mul, div, eq, select = (REGISTRY[name] for name in ("add", "mul", "div", "eq", "select"))
 _MOST = 200  # steps that are opened before something is wrong
 Seeds = list[tuple[Node, Node]]
 
 
-def differentiate(procedure: Procedure, result: Node, variables: Sequence[Node], equal: Sequence[tuple[Node, Node]] = ()) -> Procedure:
-    """Return a procedure with the results (result, derivative by each of the variables), which are registers of its inputs.
+def differentiate(
+    procedure: Procedure, result: Node, variables: Sequence[Node], equal: Sequence[tuple[Node, Node]] = (), value: bool = True
+) -> Procedure:  # fmt: skip
+    """Return a procedure whose results are a result of the given one, if `value`, and its derivative by each of the variables.
 
-    result: a float scalar among the procedure's results. equal: lengths that are known to be equal.
+    result: a float scalar. variables: floats and arrays of floats among the inputs. equal: lengths that are known to be equal.
     Raises GradientError for what has no derivative. Cost: about 0.1 ms a step.
     """
     with exact_numbers():
         plain = regions(procedure)
-        value = plain.results[[node.id for node in procedure.results].index(result.id)]
-        return prune(_Gradient(plain, value, variables, equal).procedure())
+        found = plain.results[[node.id for node in procedure.results].index(result.id)]
+        made = _Gradient(plain, found, variables, equal).procedure()
+        return prune(made if value else Procedure(made.inputs, made.steps, made.results[1:]))
 
 
 class _Gradient:
@@ -54,6 +59,7 @@ class _Gradient:
         self.equal = equal
         self.items, self.activity = _openable(plain.items, variables, result)
         self.tapes: dict[int, Tape] = {}
+        self.copied = {item.array.id: item.source for item in all_items(self.items) if isinstance(item, Copy)}
         self.indices = Indices()
         self.indices.note(item for item in all_items(self.items) if isinstance(item, Sweep))
 
@@ -67,7 +73,7 @@ class _Gradient:
         adjoints.add(self.result, constant(1.0, self.result.dtype, structural=False))
         self.undo(self.items, adjoints)
         outs = [param_node(self.result.dtype, ())]
-        forward = [*as_steps(self.items, self._taped), Compute((outs[0],), (self.result,))]
+        forward = [*self._again(self.items, True), Compute((outs[0],), (self.result,))]
         for variable in self.variables:
             outs.append(self._outcome(variable, adjoints))
         return Procedure(self.inputs, [*forward, *adjoints.steps], tuple(outs))
@@ -81,12 +87,14 @@ class _Gradient:
         adjoints.steps.append(Compute((out,), (zero(variable) if part is None else part,)))
         return out
 
-    def _taped(self, loop: Loop) -> list[Step]:
-        """Return a loop's steps; those of loops that are undone keep what they carry."""
-        tape = self.tapes.get(id(loop))
-        if tape is not None:
-            return tape.run(as_plain, True)
-        return as_plain(loop)
+    def _again(self, items: Sequence[Item], faults: bool) -> list[Step]:
+        """Return items as steps, of which loops that are undone keep what they carry."""
+
+        def steps(loop: Loop) -> list[Step]:
+            tape = self.tapes.get(id(loop))
+            return loop_as_steps(loop, faults) if tape is None else tape.run(faults)
+
+        return as_steps(items, faults, steps)
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -167,36 +175,115 @@ class _Gradient:
     def _undo_loop(self, loop: Loop, adjoints: Adjoints) -> None:
         """Undo the last run of the head, then each trip: run it again from what was carried, undo it, and go back by one."""
         carried = [number for number, param in enumerate(loop.params) if param in self.activity]
-        self.undo(loop.head, adjoints)
         params = [loop.params[number] for number in carried]
-        starts = [self._taken(param, adjoints) for param in params]
-        lengths = Lengths(adjoints.lengths)
-        lengths.note([*loop.head, *loop.body])
-        own = set_within([*loop.head, *loop.body]) | {param.id for param in loop.params}
-        trip = Adjoints(own, lengths, self.indices, adjoints)
+        adjoints.lengths.note(loop.head)
+        self.undo(loop.head, adjoints)
         totals = [register_like(param) for param in params]
-        for total, number in zip(totals, carried, strict=True):
-            source = loop.nexts[number]
-            if source in self.activity:
-                trip.add_array(source, total, False) if total.shape else trip.add(source, total)
-        self.undo(loop.body, trip)
-        self.undo(loop.head, trip)
-        sources = [self._end(param, trip) for param in params]
-        trip.finish()
+        trip = self._undo_trip(loop, carried, totals, adjoints)
         if not trip.steps:
             return
-        from hotloop.passes.sweep_regions import assigned
-
-        trip.steps.extend(assigned(totals, sources))
-        if not params and not trip.outer():
-            return
         adjoints.enter(trip)
-        for param, total, start in zip(params, totals, starts, strict=True):
-            self._start(param, total, start, adjoints)
+        for param, total in zip(params, totals, strict=True):
+            adjoints.steps.extend(assigned([total], [self._total(param, adjoints)]))
         tape = self.tapes[id(loop)] = Tape(loop)
-        again = [*as_steps(loop.head, self._taped_again, False), *as_steps(loop.body, self._taped_again, False)]
-        adjoints.steps.append(tape.undo([*again, *trip.steps]))
+        adjoints.steps.append(tape.undo([*self._again([*loop.head, *loop.body], False), *trip.steps]))
         for number, total in zip(carried, totals, strict=True):
             init = loop.inits[number]
             if init in self.activity:
                 adjoints.add_array(init, total, True) if init.shape else adjoints.add(init, in_registers([total], adjoints.steps)[0])
+
+    def _undo_trip(self, loop: Loop, carried: Sequence[int], totals: Sequence[Node], adjoints: Adjoints) -> Adjoints:
+        """Return the steps that undo one trip; totals: the derivatives by what is carried, after it and then before it."""
+        lengths = Lengths(adjoints.lengths)
+        lengths.note([*loop.head, *loop.body])
+        own = set_within([*loop.head, *loop.body]) | {param.id for param in loop.params}
+        trip = Adjoints(own, lengths, self.indices, adjoints)
+        for total, number in zip(totals, carried, strict=True):
+            source = loop.nexts[number]
+            if source in self.activity:
+                trip.add_array(source, total, True) if total.shape else trip.add(source, total)
+        self.undo(loop.body, trip)
+        self.undo(loop.head, trip)
+        sources = [self._total(loop.params[number], trip) for number in carried]
+        trip.finish()
+        trip.steps.extend(assigned(totals, sources))
+        return trip
+
+    def _total(self, register: Node, adjoints: Adjoints) -> Node:
+        """Return the derivative by a register, which may be zero, and forget it."""
+        if register.shape:
+            found, _ = adjoints.begin(register, False)
+            adjoints.take_array(register)
+            return found
+        part = adjoints.take(register)
+        return zero(register) if part is None else part
+
+    # -- sweeps ------------------------------------------------------------------------------------
+
+    def _undo_sweep(self, sweep: Sweep, adjoints: Adjoints) -> None:
+        dims = [Dim(sweep.index, ZERO, sweep.count)]
+        if sweep.inner is not None:
+            dims.append(Dim(sweep.inner.index, sweep.inner.low, sweep.inner.high))
+        seeds: Seeds = []
+        cleared: list[tuple[Node, Node]] = []
+        for effect in sweep.effects:
+            match effect:
+                case Store():
+                    found = adjoints.current(effect.array) if effect.array in self.activity else None
+                    if found is not None:
+                        seeds.append((effect.value, at(found, effect.place)))
+                        cleared.append((effect.array, effect.place))
+                case Scan():
+                    if any(array in self.activity for array in effect.arrays):
+                        seeds += undo_scan(effect, sweep, adjoints)
+                        cleared += [(array, effect.place) for array in effect.arrays if array in self.activity]
+                case Fold():
+                    seeds += self._undo_fold(effect, sweep, adjoints)
+                case Reduce():
+                    if any(into in self.activity for into in effect.into):
+                        seeds += undo_reduce(effect, sweep, adjoints)
+                case Filter():
+                    seeds += self._undo_filter(effect, sweep, adjoints)
+                case Scatter():
+                    seeds += undo_scatter(effect, sweep, adjoints, self.activity, self.copied)
+        places = [effect.place for effect in sweep.effects if isinstance(effect, Store)]
+        self._derive(seeds, dims, adjoints, places)
+        clear_elements(sweep, cleared, adjoints)
+
+    def _undo_fold(self, fold: Fold, sweep: Sweep, adjoints: Adjoints) -> Seeds:
+        part = adjoints.take(fold.into) if fold.into in self.activity else None
+        if part is None:
+            return []
+        if fold.op is add:
+            return [(fold.value, part)]
+        if fold.op is mul:
+            return [(fold.value, apply(mul, part, others_product(fold, sweep, adjoints)))]
+        hit, one = apply(eq, fold.value, fold.into), constant(1.0, part.dtype, structural=False)
+        count = param_node(part.dtype, ())  # of places that attain it: they share the derivative
+        adjoints.steps.append(Sweep(sweep.count, sweep.index, (Fold(count, add, apply(select, hit, one, zero(part))),), sweep.inner))
+        return [(fold.value, apply(select, hit, apply(div, part, count), constant(0.0, part.dtype, structural=True)))]
+
+    def _undo_filter(self, effect: Filter, sweep: Sweep, adjoints: Adjoints) -> Seeds:
+        held = [adjoints.take_array(array) if array in self.activity else None for array in effect.arrays]
+        if all(found is None for found in held):
+            return []
+        places = array_register(int64)
+        left, right = param_node(int64, ()), param_node(int64, ())
+        plus = Operator((left,), (right,), (apply(add, left, right),))
+        scan = Scan((places,), sweep.index, plus, (convert(effect.keep, int64),), (ZERO,), True)
+        adjoints.steps.extend([Allocate(places, sweep.count), Sweep(sweep.count, sweep.index, (scan,))])
+        place = at(places, sweep.index)
+        pairs = [(value, found.register) for value, found in zip(effect.values, held, strict=True) if found is not None]
+        return [(value, apply(select, effect.keep, at(found, place), constant(0.0, found.dtype, structural=True))) for value, found in pairs]
+
+
+def _openable(items: Sequence[Item], variables: Sequence[Node], result: Node) -> tuple[list[Item], Activity]:
+    """Return items that can be undone one by one."""
+    found = list(items)
+    for _ in range(_MOST):
+        activity = Activity(found, variables, result)
+        more = opened(found, activity)
+        if more is None:
+            return found, activity
+        found = more
+    raise InternalError("loops within loops do not end")

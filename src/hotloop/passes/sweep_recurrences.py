@@ -32,11 +32,12 @@ At = Callable[[Node], Node]  # what something is for an element
 class Recurrence:
     """What a scan or reduction does, for each component, by place.
 
-    before: what is combined before an element; gains: what is added to the derivative by what is combined up to an
+    nodes: the values as the sweep computes them, through which derivatives go on; before: what is combined before an element; gains: what is added to the derivative by what is combined up to an
     element, None if nothing; keep: whether an element counts. whole: of reductions the derivatives by the results.
     """
 
     operator: Operator
+    nodes: Sequence[Node]
     values: list[At]
     before: list[At]
     gains: list[At | None]
@@ -48,7 +49,7 @@ class Recurrence:
 
 def undo_scan(scan: Scan, sweep: Sweep, adjoints: Adjoints) -> Seeds:
     """Append steps; return what is derived for each element of the sweep, with its weights."""
-    held = [adjoints.take_array(array) if adjoints.is_own(array) else None for array in scan.arrays]
+    held = [adjoints.current(array) if array.dtype.is_float else None for array in scan.arrays]
     stand_ins = [register_like(array) for array in scan.arrays]
     adjoints.steps.append(Alias(tuple(stand_ins), scan.arrays))
     place = _by_place(scan.place, sweep.index)
@@ -61,27 +62,27 @@ def undo_scan(scan: Scan, sweep: Sweep, adjoints: Adjoints) -> Seeds:
         if given is None:
             return None
         if not scan.exclusive:
-            return lambda t: at(given.register, place(t))
+            return lambda t: at(given, place(t))
         last = apply(sub, sweep.count, ONE)
-        return lambda t: apply(select, apply(eq, t, last), zero(given.register), at(given.register, place(apply(add, t, ONE))))
+        return lambda t: apply(select, apply(eq, t, last), zero(given), at(given, place(apply(add, t, ONE))))
 
-    values = _values(scan.values, sweep, adjoints)
+    values = by_place(scan.values, sweep, adjoints)
     gains = [gain(k) for k in range(len(held))]
-    made = Recurrence(scan.operator, values, [before(array) for array in stand_ins], gains, None, scan.inits, sweep.count)
+    made = Recurrence(scan.operator, scan.values, values, [before(array) for array in stand_ins], gains, None, scan.inits, sweep.count)
     found = _undo(made, sweep.index, adjoints)
     if scan.exclusive:
         assert scan.inits is not None, "exclusive scans have inits"
         first = apply(eq, sweep.index, ZERO)
         pairs = zip(scan.inits, held, strict=True)
-        found += [(init, apply(select, first, at(h.register, scan.place), zero(init))) for init, h in pairs if h is not None and not init.is_const]
+        found += [(init, apply(select, first, at(h, scan.place), zero(init))) for init, h in pairs if h is not None and not init.is_const]
     return found
 
 
 def undo_reduce(reduce: Reduce, sweep: Sweep, adjoints: Adjoints) -> Seeds:
     """Do what `undo_scan` does for a reduction."""
     weights = [adjoints.take(into) if into.dtype.is_float else None for into in reduce.into]
-    values = _values(reduce.values, sweep, adjoints)
-    keep = None if reduce.keep is None else _values([reduce.keep], sweep, adjoints)[0]
+    values = by_place(reduce.values, sweep, adjoints)
+    keep = None if reduce.keep is None else by_place([reduce.keep], sweep, adjoints)[0]
     arrays = _prefixes(reduce, sweep, values, keep, adjoints)
     shift = ZERO if reduce.inits is not None else ONE
     before: list[At] = [lambda t, array=array: at(array, apply(sub, t, shift)) for array in arrays]  # type: ignore[misc]
@@ -90,7 +91,7 @@ def undo_reduce(reduce: Reduce, sweep: Sweep, adjoints: Adjoints) -> Seeds:
     def gain(weight: Node | None) -> At | None:
         return None if weight is None else lambda t: apply(select, apply(eq, t, last), weight, zero(weight))
 
-    made = Recurrence(reduce.operator, values, before, [gain(weight) for weight in weights], keep, reduce.inits, sweep.count, weights)
+    made = Recurrence(reduce.operator, reduce.values, values, before, list(map(gain, weights)), keep, reduce.inits, sweep.count, weights)
     found = _undo(made, sweep.index, adjoints)
     if reduce.inits is not None:  # of no elements the result is the inits
         empty = apply(REGISTRY["le"], sweep.count, ZERO)
@@ -106,7 +107,7 @@ def _by_place(node: Node, index: Node) -> At:
     return lambda t: t if node is index else substitute([node], {index.id: t})[0]
 
 
-def _values(nodes: Sequence[Node], sweep: Sweep, adjoints: Adjoints) -> list[At]:
+def by_place(nodes: Sequence[Node], sweep: Sweep, adjoints: Adjoints) -> list[At]:
     """Return values by place; what takes long is kept in memory."""
     dear = [node for node in nodes if _is_dear(node)]
     arrays = [array_register(node.dtype) for node in dear]
@@ -116,11 +117,11 @@ def _values(nodes: Sequence[Node], sweep: Sweep, adjoints: Adjoints) -> list[At]
         adjoints.steps.append(Sweep(sweep.count, sweep.index, stores))
     known = {node.id: array for node, array in zip(dear, arrays, strict=True)}
 
-    def by_place(node: Node) -> At:
+    def found(node: Node) -> At:
         array = known.get(node.id)
         return _by_place(node, sweep.index) if array is None else lambda t: at(array, t)
 
-    return [by_place(node) for node in nodes]
+    return [found(node) for node in nodes]
 
 
 def _is_dear(node: Node) -> bool:
@@ -179,8 +180,7 @@ def _jacobian(made: Recurrence, floats: Sequence[int]) -> dict[tuple[int, int], 
     return found
 
 
-def _operands(made: Recurrence, t: Node, lefts: Sequence[Node]) -> dict[int, Node]:
-    rights = [value(t) for value in made.values]
+def _operands(made: Recurrence, lefts: Sequence[Node], rights: Sequence[Node]) -> dict[int, Node]:
     return {param.id: node for param, node in zip((*made.operator.left, *made.operator.right), (*lefts, *rights), strict=True)}
 
 
@@ -188,9 +188,9 @@ def _at_element(made: Recurrence, index: Node, first: Node) -> list[Node]:
     """Return what is combined up to an element, so that derivatives by values and inits pass through it."""
     stored = [before(index) for before in made.before]
     lefts = stored if made.inits is None else [apply(select, first, init, y) for init, y in zip(made.inits, stored, strict=True)]
-    combined = substitute(made.operator.combined, _operands(made, index, lefts))
+    combined = substitute(made.operator.combined, _operands(made, lefts, made.nodes))
     if made.inits is None:
-        combined = [apply(select, first, value(index), node) for value, node in zip(made.values, combined, strict=True)]
+        combined = [apply(select, first, value, node) for value, node in zip(made.nodes, combined, strict=True)]
     if made.keep is not None:
         keep = made.keep(index)
         combined = [apply(select, keep, node, left) for node, left in zip(combined, lefts, strict=True)]
@@ -243,9 +243,9 @@ def _matrices(
 ) -> list[Node]:  # fmt: skip
     """Return the entries of the matrix between an element and the one after it; zeros after the last one."""
     after = apply(add, t, ONE)
-    lefts = [before(after) for before in made.before]
+    lefts, rights = [before(after) for before in made.before], [value(after) for value in made.values]
     keys = list(jacobian)
-    nodes = dict(zip(keys, substitute([jacobian[key] for key in keys], _operands(made, after, lefts)), strict=True))
+    nodes = dict(zip(keys, substitute([jacobian[key] for key in keys], _operands(made, lefts, rights)), strict=True))
     if made.keep is not None:
         keep = made.keep(after)
         every = set(nodes) | {(k, k) for k, left in enumerate(made.operator.left) if left.dtype.is_float}

@@ -34,7 +34,7 @@ from hotloop.ir.sweep import (
     Sweep,
     While,
 )
-from hotloop.ops.shape import fold_halves, identity, length
+from hotloop.ops.shape import LANES, fold_halves, identity, length
 from hotloop.passes.effects import Folding, Task, tasks
 
 Array = np.ndarray[Any, Any]
@@ -216,6 +216,11 @@ class _Executor:
         """Return the elements of each chunk."""
         return [slice(start, min(start + self.task.chunk, self.count)) for start in range(0, self.count, self.task.chunk)]
 
+    def segments(self, chunk: slice) -> list[slice]:
+        """Return the parts of a chunk that are reduced one by one."""
+        size = -(-(chunk.stop - chunk.start) // LANES) if self.task.segmented else chunk.stop - chunk.start
+        return [slice(start, min(start + size, chunk.stop)) for start in range(chunk.start, chunk.stop, size)]
+
     def run(self) -> None:
         """Have all effects."""
         task, memory = self.task, self.memory
@@ -265,9 +270,15 @@ class _Executor:
         keep = np.ones(self.count, bool) if reduce.keep is None else self.all(reduce.keep)
         total = None if reduce.inits is None else _evaluate(reduce.inits, self.memory)
         for chunk in self.chunks():
-            partial = self._sequential(reduce.operator, [value[chunk][keep[chunk]] for value in values])
-            total = partial if total is None else total if partial is None else self._combined(reduce.operator, total, partial)
+            partial: list[Array] | None = None
+            for segment in self.segments(chunk):
+                found = self._sequential(reduce.operator, [value[segment][keep[segment]] for value in values])
+                partial = self._joined(reduce.operator, partial, found)
+            total = self._joined(reduce.operator, total, partial)
         return total if total is not None else [np.zeros((), value.dtype) for value in values]
+
+    def _joined(self, operator: Operator, left: list[Array] | None, right: list[Array] | None) -> list[Array] | None:
+        return right if left is None else left if right is None else self._combined(operator, left, right)
 
     def _sequential(self, operator: Operator, values: Sequence[Array]) -> list[Array] | None:
         total: list[Array] | None = None

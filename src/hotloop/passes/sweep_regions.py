@@ -410,16 +410,16 @@ def assigned(targets: Sequence[Node], sources: Sequence[Node]) -> list[Step]:
     return found
 
 
-def as_steps(items: Iterable[Item], loop_steps: Callable[[Loop], list[Step]] | None = None, faults: bool = True) -> list[Step]:
-    """Return items as steps. loop_steps: how loops are written; faults: whether to keep them."""
+def as_steps(items: Iterable[Item], faults: bool = True, loop_steps: Callable[[Loop], list[Step]] | None = None) -> list[Step]:
+    """Return items as steps. faults: whether to keep them; loop_steps: how loops are written that are in no other."""
     found: list[Step] = []
     for item in items:
         match item:
             case Loop():
-                found += loop_as_steps(item) if loop_steps is None else loop_steps(item)
+                found += loop_as_steps(item, faults) if loop_steps is None else loop_steps(item)
             case Choice():
-                then = [*as_steps(item.then, loop_steps, faults), *assigned(item.outs, item.first)]
-                found.append(If(item.condition, then, [*as_steps(item.otherwise, loop_steps, faults), *assigned(item.outs, item.second)]))
+                then = [*as_steps(item.then, faults, loop_steps), *assigned(item.outs, item.first)]
+                found.append(If(item.condition, then, [*as_steps(item.otherwise, faults, loop_steps), *assigned(item.outs, item.second)]))
             case Fault():
                 found += [item] if faults else []
             case _:
@@ -427,10 +427,10 @@ def as_steps(items: Iterable[Item], loop_steps: Callable[[Loop], list[Step]] | N
     return found
 
 
-def loop_as_steps(loop: Loop) -> list[Step]:
+def loop_as_steps(loop: Loop, faults: bool) -> list[Step]:
     """Return a loop that keeps nothing."""
-    body = [*as_steps(loop.body), *assigned(loop.params, loop.nexts)]
-    return [*assigned(loop.params, loop.inits), While(as_steps(loop.head), loop.condition, body)]
+    body = [*as_steps(loop.body, faults), *assigned(loop.params, loop.nexts)]
+    return [*assigned(loop.params, loop.inits), While(as_steps(loop.head, faults), loop.condition, body)]
 
 
 def all_items(items: Iterable[Item]) -> Iterable[Item]:

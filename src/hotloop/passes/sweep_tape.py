@@ -6,7 +6,7 @@ so that no trip is run twice to count them. Memory: what a loop carries, times i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hotloop.dtypes import int64
@@ -51,15 +51,15 @@ class Tape:
         found += [(kept.starts, kept.filled) for kept in self.arrays]
         return found + [(kept.lengths, length_of(kept.array, (0,))) for kept in self.arrays]
 
-    def run(self, loop_steps: Callable[[Loop], list[Step]], faults: bool) -> list[Step]:
+    def run(self, faults: bool) -> list[Step]:
         """Return the steps of the loop that put what is carried on the tape at each trip."""
         loop = self.loop
         start: list[Step] = [*assigned(loop.params, loop.inits), Compute((self.trips, self.room), (ZERO, FIRST))]
         start += [Allocate(tape, FIRST) for tape, _ in self._by_trip()]
         for kept in self.arrays:
             start += [Compute((kept.filled,), (ZERO,)), Allocate(kept.elements, length_of(kept.array, (0,)))]
-        body = [*self._push(), *as_steps(loop.body, loop_steps, faults), *assigned(loop.params, loop.nexts)]
-        return [*start, While(as_steps(loop.head, loop_steps, faults), loop.condition, body)]
+        body = [*self._push(), *as_steps(loop.body, faults), *assigned(loop.params, loop.nexts)]
+        return [*start, While(as_steps(loop.head, faults), loop.condition, body)]
 
     def _push(self) -> list[Step]:
         steps: list[Step] = []

@@ -6,7 +6,7 @@ values of all trips can be kept for the way back. Scatters by an operator become
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hotloop.dtypes import bool_, int64
@@ -19,10 +19,10 @@ from hotloop.ir.sweep import (
 )  # fmt: skip
 from hotloop.ops.shape import length_of
 from hotloop.passes.sweep_activity import Activity, effect_sources, effect_targets
-from hotloop.passes.sweep_loops import FALSE, ONE, TRUE, ZERO, hard_loop
+from hotloop.passes.sweep_loops import ONE, ZERO, hard_loop
 from hotloop.passes.sweep_regions import Choice, Item, Loop, is_sum, rebuilt, step_nodes
 
-add, sub, mul, gt, eq, ne, lt, or_, and_, select = (REGISTRY[name] for name in ("add", "sub", "mul", "gt", "eq", "ne", "lt", "or", "and", "select"))
+add, sub, gt, eq, ne, lt, or_, and_, select = (REGISTRY[name] for name in ("add", "sub", "gt", "eq", "ne", "lt", "or", "and", "select"))
 _EXTREMES = (REGISTRY["minimum"], REGISTRY["maximum"])
 DEAR = 12  # operations that are rather kept than computed again at each trip
 _OUTSIDE = constant(-1, int64, structural=False)
@@ -53,6 +53,8 @@ def _opened(item: Item, activity: Activity) -> list[Item] | None:
             return None if loop is None else _opened_compute(item, loop)
         case Sweep():
             return _opened_sweep(item, activity)
+        case Sort() if item.order is None and any(made is not None and made in activity for made in item.sorted):
+            return [replace(item, order=array_register(int64))]
     return None
 
 
@@ -240,7 +242,3 @@ def _segmented(operator: Operator) -> Operator:
     begins, starts = param_node(bool_, ()), param_node(bool_, ())
     combined = [apply(select, starts, right, node) for right, node in zip(operator.right, operator.combined, strict=True)]
     return Operator((begins, *operator.left), (starts, *operator.right), (apply(or_, begins, starts), *combined))
-
-
-_Make = Callable[[], list[Node]]
-_ = TRUE, FALSE, mul

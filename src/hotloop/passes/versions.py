@@ -68,9 +68,12 @@ class Versions:
                 self._varying[node.id] = node is self.index or any(self._varying[arg.id] for arg in node.args)
         return nodes
 
-    def careful(self) -> Version:
-        """Return the body that reads lane by lane, for any elements."""
-        return self._version(self.ends, [], [])
+    def careful(self, plain: bool = False) -> Version:
+        """Return the body that reads lane by lane, for any elements. plain: the index is an int64 alone, in any order."""
+        if not plain:
+            return self._version(self.ends, [], [])
+        index = param_node(int64, ())
+        return Version(substitute(self._near(self.ends, set()), {self.index.id: index}), [], {}, [index])
 
     def fast(self) -> list[Version]:
         """Return bodies that read in order: one, or several where conditions divide the elements, the most reading one first."""

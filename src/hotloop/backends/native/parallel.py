@@ -281,20 +281,20 @@ class _Linker:
 
     def _entries(self, task: Task, slots: Slots, wide: bool) -> tuple[int, ...]:
         """Write the functions of a task: run, begin, combine, and run and begin of the totals of a scan."""
-        writer = self._writer(task, slots)
+        writer = self._writer(task, slots, wide)
         run = self._entry(writer.run(), task.mode)
         begin = self._entry(writer.begin(), f"{task.mode} begins") if task.begins else NONE
         combine = self._entry(writer.combine(), f"{task.mode} combines") if task.states else NONE
         total_run = total_begin = NONE
         if task.mode == "scan":
             total = task.total()
-            writer = self._writer(total, Slots(slots.states, [], NONE))
+            writer = self._writer(total, Slots(slots.states, [], NONE), strips(total))
             total_run = self._entry(writer.run(), "total")
             total_begin = self._entry(writer.begin(), "total begins") if total.begins else NONE
         return run, begin, combine, total_run, total_begin
 
-    def _writer(self, task: Task, slots: Slots) -> Serial | Strip:
-        if not strips(task):
+    def _writer(self, task: Task, slots: Slots, wide: bool) -> Serial:
+        if not wide:
             return Serial(task, self.frame, slots, self.vector_bytes)
         strip = Strip(task, self.frame, slots, self.vector_bytes)
         strip.contract = self.fast
