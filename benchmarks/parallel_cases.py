@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,12 @@ EXACT = 0.0
 
 @dataclass(slots=True)
 class Data:
-    """Arguments of a function: operands, then for loops what they write to, then for C the sizes."""
+    """Arguments of a function: operands, then for loops what they write to and work in, then for C the sizes."""
 
     operands: tuple[Any, ...]
     outputs: tuple[Array, ...] = ()
     spares: tuple[Array, ...] = ()
     sizes: tuple[int, ...] = ()
-    scale: float = 1.0  # what errors are held against
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,6 @@ class Case:
     computes: bool = False
     fast: bool = False
     sorts: bool = False
-    keep: dict[Any, Any] = field(default_factory=dict, compare=False)
 
     @property
     def own(self) -> str:
@@ -81,7 +79,7 @@ def _vectors(count: int, n: int, dtype: Any) -> list[Array]:
 
 
 def _axpy(n: int, dtype: Any) -> Data:
-    return Data((2.0, *_vectors(2, n, dtype)), (np.empty(n, dtype),), (), (n,), 3.0)
+    return Data((2.0, *_vectors(2, n, dtype)), (np.empty(n, dtype),), (), (n,))
 
 
 def _numpy_axpy(a: float, x: Array, y: Array, out: Array) -> Array:
@@ -90,17 +88,17 @@ def _numpy_axpy(a: float, x: Array, y: Array, out: Array) -> Array:
 
 
 def _total(n: int, dtype: Any) -> Data:
-    return Data(tuple(_vectors(1, n, dtype)), sizes=(n,), scale=math.sqrt(n))
+    return Data(tuple(_vectors(1, n, dtype)), sizes=(n,))
 
 
 def _dot(n: int, dtype: Any) -> Data:
-    return Data(tuple(_vectors(2, n, dtype)), sizes=(n,), scale=math.sqrt(n))
+    return Data(tuple(_vectors(2, n, dtype)), sizes=(n,))
 
 
 def _options(n: int, dtype: Any) -> Data:
     random = _random()
     operands = [random.uniform(low, high, n).astype(dtype) for low, high in ((10, 100), (10, 100), (0.1, 2))]
-    return Data(tuple(operands), (np.empty(n, dtype),), (), (n,), 100.0)
+    return Data(tuple(operands), (np.empty(n, dtype),), (), (n,))
 
 
 def _normal(d: Array) -> Array:
@@ -120,7 +118,11 @@ def _numpy_options(spots: Array, strikes: Array, years: Array, _: Array) -> Arra
 
 
 def _each(n: int, dtype: Any) -> Data:
-    return Data(tuple(_vectors(1, n, dtype)), (np.empty(n, dtype),), (), (n,), float(n))
+    return Data(tuple(_vectors(1, n, dtype)), (np.empty(n, dtype),), (), (n,))
+
+
+def _numpy_prefix(x: Array, out: Array) -> Array:
+    return np.cumsum(x, out=out)
 
 
 def _above(n: int, dtype: Any) -> Data:
@@ -148,6 +150,14 @@ def _by_key(n: int, dtype: Any) -> Data:
     return Data((keys, values), (np.empty(n, np.int64),), _keys(n, dtype), (n,))
 
 
+def _numpy_ordered(x: Array, *_: Array) -> Array:
+    return np.sort(x)
+
+
+def _numpy_order(x: Array, *_: Array) -> Array:
+    return np.argsort(x, kind="stable")
+
+
 def _numpy_by_key(keys: Array, values: Array, *_: Array) -> Array:
     return values[np.argsort(keys, kind="stable")]
 
@@ -159,8 +169,16 @@ def _bins(count: int) -> Callable[[int, Any], Data]:
     return make
 
 
+def _numpy_bins(places: Array, count: int, _: Array) -> Array:
+    return np.bincount(places, minlength=count)
+
+
 def _moved(n: int, dtype: Any) -> Data:
     return Data((*_vectors(1, n, dtype), _random().permutation(n)), (np.empty(n, dtype),), (), (n,))
+
+
+def _numpy_gathered(x: Array, places: Array, _: Array) -> Array:
+    return x[places]
 
 
 def _numpy_scattered(x: Array, places: Array, out: Array) -> Array:
@@ -193,14 +211,14 @@ def _product(longest: int) -> Callable[[int, Any], Data]:
         random = _random()
         starts = np.concatenate([[0], np.cumsum(random.integers(0, longest, n))])
         columns, values = random.integers(0, n, starts[-1]), random.random(starts[-1]).astype(dtype)
-        return Data((values, columns, starts, random.random(n).astype(dtype)), (np.empty(n, dtype),), (), (n,), float(longest))
+        return Data((values, columns, starts, random.random(n).astype(dtype)), (np.empty(n, dtype),), (), (n,))
 
     return make
 
 
 def _numpy_product(values: Array, columns: Array, starts: Array, x: Array, _: Array) -> Array:
-    sums = np.concatenate([[0.0], np.cumsum(values * x[columns])])
-    return sums[starts[1:]] - sums[starts[:-1]]
+    rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return np.bincount(rows, values * x[columns], len(starts) - 1)
 
 
 def _labels(n: int, dtype: Any) -> Data:
@@ -214,14 +232,14 @@ def _numpy_labels(xs: Array, ys: Array, ps: Array, qs: Array, _: Array) -> Array
 
 def _bodies(n: int, dtype: Any) -> Data:
     side = math.isqrt(n)
-    return Data(tuple(_vectors(4, side, dtype)), tuple(np.empty(side, dtype) for _ in range(3)), (), (side,), 1e3 * side)
+    return Data(tuple(_vectors(4, side, dtype)), tuple(np.empty(side, dtype) for _ in range(3)), (), (side,))
 
 
-def _numpy_bodies(x: Array, y: Array, z: Array, masses: Array, *out: Array) -> tuple[Array, ...]:
-    apart = [np.subtract.outer(a, a).T for a in (x, y, z)]
+def _numpy_bodies(x: Array, y: Array, z: Array, masses: Array, *_: Array) -> tuple[Array, ...]:
+    apart = [a - a[:, None] for a in (x, y, z)]
     squared = apart[0] ** 2 + apart[1] ** 2 + apart[2] ** 2 + 0.0025
-    strength = masses[:, None] / (squared * np.sqrt(squared))
-    return tuple((strength * a.T).sum(axis=0) * -1 for a in apart) if False else tuple(_pulled(strength, a) for a in apart)
+    strength = masses / (squared * np.sqrt(squared))
+    return tuple((strength * a).sum(axis=1) for a in apart)
 
 
 def _plate(n: int, dtype: Any) -> Data:
@@ -244,3 +262,37 @@ def _numpy_generation(cells: Array, _: Array) -> Array:
     rows = np.roll(cells, 1, 0) + cells + np.roll(cells, -1, 0)
     around = np.roll(rows, 1, 1) + rows + np.roll(rows, -1, 1) - cells
     return ((around == 3) | ((around == 2) & (cells == 1))).astype(cells.dtype)
+
+
+# ------------------------------------------------------------------------------------------------ the cases
+
+FLOATS, DOUBLE, INTEGER = ("float64", "float32"), ("float64",), ("int64",)
+NUMBERS = (*FLOATS, *INTEGER)
+LESS = SIZES[:2]  # where the largest would take too long
+ROWS = (100_000,)
+ROUNDED = 64.0
+
+CASES = (
+    Case("axpy", "a x + y", _axpy, _numpy_axpy, dtypes=FLOATS, ulps=2),
+    Case("total", "sum", _total, np.sum, dtypes=FLOATS, gives="number", ulps=4096),
+    Case("dot", "dot", _dot, np.dot, gives="number", ulps=4096),
+    Case("options", "Black-Scholes", _options, _numpy_options, dtypes=FLOATS, ulps=ROUNDED, computes=True),
+    Case("options", "Black-Scholes, fast", _options, _numpy_options, dtypes=FLOATS, ulps=ROUNDED, computes=True, fast=True),
+    Case("mandelbrot", "Mandelbrot, 100 turns", _mandelbrot, oracle=_numpy_mandelbrot, sizes=LESS, differing=0.005, computes=True),
+    Case("prefix", "inclusive scan", _each, _numpy_prefix, dtypes=(*DOUBLE, *INTEGER), ulps=4096),
+    Case("above", "filter, half kept", _above, _numpy_above, gives="kept"),
+    Case("ordered", "sort", _ordered, _numpy_ordered, dtypes=NUMBERS, sorts=True),
+    Case("order", "argsort", _order, _numpy_order, dtypes=(*DOUBLE, *INTEGER), sorts=True),
+    Case("by_key", "sort by key", _by_key, _numpy_by_key, dtypes=INTEGER, sorts=True),
+    Case("bins", "histogram, 256 bins", _bins(256), _numpy_bins, dtypes=INTEGER),
+    Case("bins", "histogram, 1e5 bins", _bins(100_000), _numpy_bins, dtypes=INTEGER),
+    Case("gathered", "gather", _moved, _numpy_gathered, dtypes=FLOATS),
+    Case("scattered", "scatter (permute)", _moved, _numpy_scattered),
+    Case("product", "CSR x vector, rows of 0-19", _product(20), oracle=_numpy_product, sizes=ROWS, ulps=ROUNDED),
+    Case("product", "CSR x vector, rows of 0-199", _product(200), oracle=_numpy_product, sizes=ROWS, ulps=ROUNDED),
+    Case("labels", "k-means, nearest of 16", _labels, _numpy_labels, sizes=LESS, differing=1e-4, computes=True),
+    Case("accelerations", "N-body, n pairs", _bodies, _numpy_bodies, ulps=4096, computes=True),
+    Case("accelerations", "N-body, n pairs, fast", _bodies, _numpy_bodies, ulps=4096, computes=True, fast=True),
+    Case("relaxed", "Jacobi step", _plate, _numpy_relaxed, ulps=2),
+    Case("generation", "Game of Life", _plate, _numpy_generation, dtypes=("int32",), computes=True),
+)

@@ -14,10 +14,11 @@ enum {
     LINE = 64, HUGE_PAGE = 2 << 20,                 /* bytes */
     INT_BITS = 6, FLOAT_BITS = 9, DOUBLE_BITS = 12, /* see hl_sorting.extra: floats waste bits on exponents that are rare */
     GATHERED = 1 << 14,                             /* elements that a thread takes at once */
+    FAIR = 1 << 14,                                 /* elements that are worth another thread and its scratch memory */
 };
 
 static const int64_t PATIENCE = 50000000; /* nanoseconds after which the caller is asked whether to go on */
-static const size_t KEPT = (size_t)8 << 20;
+static const size_t KEPT = (size_t)20 << 20;
 
 /* ----------------------------------------------------------------------------------------- scratch
  * The block of the last sort waits for the next one, which so needs no page faults. */
@@ -127,7 +128,7 @@ static int sort_order(hl_sorting *sorting) {
 /* How many of the first `count` keys, from the last on, fit one key of an item. */
 static int group_of(const hl_sort_key *keys, int count) {
     int group = 0, bits = 0;
-    while (group < count && bits + hl_sort_key_bits(keys[count - 1 - group].kind) <= 64) bits += hl_sort_key_bits(keys[count - 1 - group++].kind);
+    while (group < count && (bits += hl_sort_key_bits(keys[count - 1 - group].kind)) <= 64) group++;
     return group;
 }
 
@@ -188,6 +189,7 @@ int hl_sort(const hl_sort_key *keys, int key_count, int64_t count, int64_t *orde
     const int most = hl_get_threads();
     hl_sorting sorting = {.count = count, .watch = &watch, .order = order, .keys = keys, .key_count = 1};
     sorting.threads = threads > 0 && threads < most ? threads : most;
+    if (sorting.threads > count / FAIR + 1) sorting.threads = (int)(count / FAIR) + 1;
     sorting.extra = bits_to_tell(keys);
     if (count < 1) return HL_SORTED;
     if (key_count > 1) return sort_by_keys(&sorting, keys, key_count, sorted);

@@ -5,8 +5,9 @@
  * sign of their zero and the payload of their NaN. A stable order is unique: no result depends on the
  * number of threads. Nothing here touches Python or the memory pool: call it without the GIL.
  *
- * Scratch memory comes from malloc: about two megabytes a thread, of which one block is kept for the next
- * sort, and for the order of 64-bit or several keys 16 bytes an element (for several, 8 more).
+ * Scratch memory comes from malloc: nothing up to some hundred elements, else about as much as the keys take,
+ * for the order of 64-bit or of several keys 16 bytes an element, and for keys of more than 64 bits together 8
+ * more. A block of up to 20 MB is kept for the next sort: it needs no page faults then.
  */
 #ifndef HOTLOOP_SORT_H
 #define HOTLOOP_SORT_H

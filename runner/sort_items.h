@@ -1,9 +1,9 @@
 /* The sort of one kind of item, as radix sort; included by sort_radix.c with
  *   ITEM     the type of items,
- *   WORD     the unsigned type of their keys, of BITS bits,
+ *   WORD     the unsigned type of their keys,
  *   KEY(i)   the key of an item,
  *   NAME(n)  the name of a function for this kind,
- *   IN_VECTORS  whether there are VECTORS and PIECES, functions of sort_vectors.c for few and many items.
+ *   VECTORS  whether sort_vectors.c has FEW_IN_VECTORS and MANY_IN_VECTORS, its functions for this kind.
  *
  * Few items: digits of the highest bits that differ, lowest digit first; no more digits than it takes to
  * tell most items apart, since an insertion sort is then the quickest for the rest. Many items: a sample
@@ -29,7 +29,7 @@ static WORD NAME(differences)(const ITEM *items, int64_t count) {
     return bits;
 }
 
-/* Whether items are in order, which few in any other order take long to find out. */
+/* Whether items are in order; of most others the first few tell. */
 static int NAME(rises)(const ITEM *items, int64_t count, int floor) {
     int64_t i = 1;
     while (i < count && KEY(items[i]) >> floor >= KEY(items[i - 1]) >> floor) i++;
@@ -90,9 +90,9 @@ static ITEM *NAME(sort_run)(ITEM *items, ITEM *other, int64_t count, hl_digit_ro
         NAME(insert)(items, count);
         return items;
     }
-#if IN_VECTORS
+#if VECTORS
     if (room->vectors) {
-        VECTORS(items, count);
+        FEW_IN_VECTORS(items, count);
         return items;
     }
 #endif
@@ -137,7 +137,7 @@ static inline uint64_t NAME(bin)(const hl_parting *parting, WORD key) {
     return key < low ? 0 : (uint64_t)(bin < last ? bin : last) + 1;
 }
 
-/* Of sorted keys: how many different ones the fullest bin has, if that is what there are of any. */
+/* Of a sorted sample: how often a key follows another one of the same bin, in the bin that has most of these. */
 static int64_t NAME(fullest_bin)(const hl_parting *parting, const ITEM *sample, int64_t count) {
     int64_t most = 0, some = 0;
     for (int64_t i = 1; i < count; i++) {
@@ -316,7 +316,7 @@ static int NAME(sort_few)(hl_sorting *sorting) {
     room.extra = sorting->extra;
     room.vectors = hl_sort_has_vectors();
     ITEM near[FEW_ON_STACK], *other = near;
-    const int far = sorting->count > FEW_ON_STACK && !(IN_VECTORS && room.vectors);
+    const int far = sorting->count > FEW_ON_STACK && !(VECTORS && room.vectors);
     if (far) other = hl_sort_take((size_t)sorting->count * sizeof(ITEM));
     if (!other) return HL_SORT_NO_MEMORY;
     sorting->load(sorting, 0, sorting->count, sorting->items);
@@ -341,8 +341,8 @@ static int NAME(in_order)(const hl_sorting *sorting) {
 
 static int NAME(sort_many)(hl_sorting *sorting) {
     if (!sorting->larger && NAME(in_order)(sorting)) return HL_SORTED;
-#if IN_VECTORS
-    if (hl_sort_has_vectors()) return PIECES(sorting);
+#if VECTORS
+    if (hl_sort_has_vectors()) return MANY_IN_VECTORS(sorting);
 #endif
     return NAME(part)(sorting);
 }
@@ -353,7 +353,7 @@ static int NAME(sort)(hl_sorting *sorting) {
         own = sorting->items = hl_sort_take((size_t)sorting->count * sizeof(ITEM));
         if (!own) return HL_SORT_NO_MEMORY;
     }
-    const int vectors = IN_VECTORS && hl_sort_has_vectors();
+    const int vectors = VECTORS && hl_sort_has_vectors();
     const int64_t most = sorting->threads > 1 ? WORTH_THREADS : vectors ? MOST_IN_VECTORS : MOST_AT_ONCE;
     const int status = sorting->count <= most ? NAME(sort_few)(sorting) : NAME(sort_many)(sorting);
     if (own) hl_sort_give(own);

@@ -1,6 +1,6 @@
-/* See sort.h: the merge sort by a predicate. Places are sorted in runs of some, each by one thread, and runs
+/* See sort.h: the merge sort by a predicate. Places are sorted in runs of RUN, each by one thread, and runs
  * are then merged in rounds, in which threads take parts of equal length. A call of the predicate costs more
- * than all else, so that what counts is to make few. */
+ * than all else: what counts is to make few. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,8 @@ static void insert(hl_less less, void *context, int64_t *places, int64_t first, 
     }
 }
 
-static void merge(hl_less less, void *context, const int64_t *a, const int64_t *a_end, const int64_t *b, const int64_t *b_end, int64_t *to) {
+static void merge(hl_less less, void *context, const int64_t *a, const int64_t *a_end, const int64_t *b, const int64_t *b_end,
+                  int64_t *to) {
     while (a < a_end && b < b_end) {
         const int second = less(context, *b, *a) != 0;
         *to++ = second ? *b : *a;
@@ -76,7 +77,8 @@ static void sort_runs(void *object, int number) {
 }
 
 /* How many of the first `wanted` of two merged runs come from the first run, of which at least `low` do. */
-static int64_t split(const merging *job, const int64_t *a, int64_t a_count, const int64_t *b, int64_t b_count, int64_t wanted, int64_t low) {
+static int64_t split(const merging *job, const int64_t *a, int64_t a_count, const int64_t *b, int64_t b_count, int64_t wanted,
+                     int64_t low) {
     int64_t high = smaller(smaller(wanted, a_count), low + PART);
     low = low > wanted - b_count ? low : wanted - b_count;
     while (low < high) {

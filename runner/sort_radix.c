@@ -9,29 +9,29 @@
 #endif
 
 enum {
-    FEW = 20,               /* items: an insertion sort is quicker from the start */
-    FEW_ON_STACK = 1024,    /* items that need no scratch memory */
-    WORTH_THREADS = 1 << 15, /* items */
-    MOST_AT_ONCE = 1 << 17, /* items that one thread sorts without a cut */
-    MOST_IN_VECTORS = 1 << 22, /* the same of sort_vectors.c, which could do with more, but is not to be interrupted */
-    BLOCK = 512,            /* items that are loaded at once, into the nearest cache */
+    FEW = 20,                         /* items: an insertion sort is quicker from the start */
+    FEW_ON_STACK = 1024,              /* items that need no scratch memory */
+    WORTH_THREADS = 1 << 15,          /* items */
+    MOST_AT_ONCE = 1 << 17,           /* items that one thread sorts without a cut */
+    MOST_IN_VECTORS = 1 << 22,        /* the same with vectors: more would do, but could not be interrupted */
+    BLOCK = 512,                      /* items that are loaded at once, into the nearest cache */
     MOST_PASSES = 4, MOST_WIDTH = 11, /* digits, and bits of one */
-    FEW_BUCKETS = 64,       /* as many places as can be written to in turn without a line for each */
+    FEW_BUCKETS = 64,                 /* as many places as can be written to in turn without a line for each */
     MOST_BUCKETS = 2048,
-    BUCKET = 4096,          /* items */
-    PART_BITS = 5,          /* beyond the logarithm of their number that tell the items of a bucket apart */
-    SAMPLES = 8,            /* for each bucket */
+    BUCKET = 4096,                    /* items, about */
+    PART_BITS = 5,                    /* hl_sorting.extra of a bucket, whose keys are close together */
+    SAMPLES = 8,                      /* for each bucket */
     FEWEST_BIN_BITS = 10, MOST_BIN_BITS = 18,
-    LINE = 64,              /* bytes of a cache line */
-    PIECE = 1 << 20,        /* most items that are moved at once */
-    PIECES = 4,             /* at least, for each thread */
+    LINE = 64,                        /* bytes of a cache line */
+    PIECE = 1 << 20,                  /* most items that are moved at once */
+    PIECES = 4,                       /* at least, for each thread */
 };
 
 /* What sorting a run takes. */
 typedef struct {
     uint32_t counts[MOST_PASSES][1 << MOST_WIDTH];
     int floor, extra; /* see hl_sorting */
-    int vectors;
+    int vectors;      /* whether to sort with vectors where that is possible */
 } hl_digit_room;
 
 /* Sort by `passes` digits of `width` bits, the lowest of which begins at bit `shift`. */
@@ -103,7 +103,9 @@ static inline void streamed(void) {
 #endif
 }
 
-static hl_room *room_of(const hl_parting *parting, int number) { return (hl_room *)(parting->rooms + (size_t)number * parting->room_bytes); }
+static hl_room *room_of(const hl_parting *parting, int number) {
+    return (hl_room *)(parting->rooms + (size_t)number * parting->room_bytes);
+}
 
 /* Turn counts of all pieces into offsets. */
 static void add_up_pieces(hl_parting *parting) {
@@ -160,31 +162,31 @@ static hl_parting *make_parting(hl_sorting *sorting, size_t itemsize) {
 #define WORD uint32_t
 #define KEY(item) (item)
 #define NAME(name) words_##name
-#define IN_VECTORS 1
-#define VECTORS hl_sort_words_in_vectors
-#define PIECES hl_sort_words_in_pieces
+#define VECTORS 1
+#define FEW_IN_VECTORS hl_sort_words_in_vectors
+#define MANY_IN_VECTORS hl_sort_words_in_pieces
 #include "sort_items.h"
 #undef ITEM
 #undef WORD
 #undef NAME
-#undef VECTORS
-#undef PIECES
+#undef FEW_IN_VECTORS
+#undef MANY_IN_VECTORS
 
 #define ITEM uint64_t
 #define WORD uint64_t
 #define NAME(name) longs_##name
-#define VECTORS hl_sort_longs_in_vectors
-#define PIECES hl_sort_longs_in_pieces
+#define FEW_IN_VECTORS hl_sort_longs_in_vectors
+#define MANY_IN_VECTORS hl_sort_longs_in_pieces
 #include "sort_items.h"
 #undef ITEM
 #undef KEY
 #undef NAME
-#undef IN_VECTORS
+#undef VECTORS
 
 #define ITEM hl_sort_pair
 #define KEY(item) ((item).key)
 #define NAME(name) pairs_##name
-#define IN_VECTORS 0
+#define VECTORS 0
 #include "sort_items.h"
 
 int hl_sort_words(hl_sorting *sorting) { return words_sort(sorting); }

@@ -1,5 +1,10 @@
-/* What the parts of the sort by keys share: sort.c (the calls), sort_keys.c (values as unsigned keys and
- * back), sort_radix.c and the sort_items.h that it compiles for each kind of item (the sort itself). */
+/* What the parts of the sorts share.
+ *
+ * sort.c          the calls, scratch memory, turns of threads
+ * sort_keys.c     values as unsigned keys, and back
+ * sort_radix.c    the stable sort of such keys, alone or with places; compiles sort_items.h for each kind of item
+ * sort_vectors.c  the sort of keys alone with AVX-512: sort_vectors.h for few, sort_pieces.h for many
+ * sort_merge.c    the sort by a predicate */
 #ifndef HOTLOOP_SORT_RADIX_H
 #define HOTLOOP_SORT_RADIX_H
 

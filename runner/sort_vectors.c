@@ -83,10 +83,14 @@ typedef __m512i vector;
 #define mask __mmask16
 #define ALL 0xffff
 INLINE mask words_less(vector a, vector b) { return _mm512_cmplt_epu32_mask(a, b); }
-INLINE vector words_lesser(mask more, vector a, vector b) { return _mm512_mask_mov_epi32(_mm512_min_epu32(a, b), more, _mm512_max_epu32(a, b)); }
+/* The smaller, in lanes of a mask the larger. */
+INLINE vector words_lesser(mask more, vector a, vector b) {
+    return _mm512_mask_mov_epi32(_mm512_min_epu32(a, b), more, _mm512_max_epu32(a, b));
+}
 INLINE vector words_permute(vector a, vector lanes) { return _mm512_permutexvar_epi32(lanes, a); }
-INLINE vector words_numbers(void) { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
-INLINE vector words_lanes_across(int bits) { return _mm512_xor_si512(words_numbers(), _mm512_set1_epi32(bits)); }
+INLINE vector words_lanes_across(int bits) {
+    return _mm512_xor_si512(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(bits));
+}
 INLINE mask words_lanes_with(int bit) { return bit == 1 ? 0xaaaa : bit == 2 ? 0xcccc : bit == 4 ? 0xf0f0 : 0xff00; }
 INLINE vector words_interleave_low(vector a, vector b) {
     return _mm512_permutex2var_epi32(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
@@ -95,7 +99,10 @@ INLINE vector words_interleave_high(vector a, vector b) {
     return _mm512_permutex2var_epi32(a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
 }
 INLINE mask words_first(int64_t count) { return count <= 0 ? 0 : count >= 16 ? 0xffff : (mask)((1u << count) - 1); }
-INLINE vector words_load(const uint32_t *from, int64_t count) { return _mm512_mask_loadu_epi32(_mm512_set1_epi32(-1), words_first(count), from); }
+/* Lanes beyond the count are higher than all keys, or as high. */
+INLINE vector words_load(const uint32_t *from, int64_t count) {
+    return _mm512_mask_loadu_epi32(_mm512_set1_epi32(-1), words_first(count), from);
+}
 INLINE void words_save(uint32_t *to, vector a, int64_t count) { _mm512_mask_storeu_epi32(to, words_first(count), a); }
 INLINE vector words_load_all(const uint32_t *from) { return _mm512_loadu_si512(from); }
 INLINE vector words_spread(uint32_t a) { return _mm512_set1_epi32((int)a); }
@@ -122,7 +129,9 @@ INLINE mask longs_less(vector a, vector b) { return _mm512_cmplt_epu64_mask(a, b
 /* This way around takes less than the instructions for minimum and maximum of 64 bits. */
 INLINE vector longs_lesser(mask more, vector a, vector b) { return _mm512_mask_mov_epi64(a, longs_less(b, a) ^ more, b); }
 INLINE vector longs_permute(vector a, vector lanes) { return _mm512_permutexvar_epi64(lanes, a); }
-INLINE vector longs_lanes_across(int bits) { return _mm512_xor_si512(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(bits)); }
+INLINE vector longs_lanes_across(int bits) {
+    return _mm512_xor_si512(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(bits));
+}
 INLINE mask longs_lanes_with(int bit) { return bit == 1 ? 0xaa : bit == 2 ? 0xcc : 0xf0; }
 INLINE vector longs_interleave_low(vector a, vector b) {
     return _mm512_permutex2var_epi64(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);
@@ -131,7 +140,10 @@ INLINE vector longs_interleave_high(vector a, vector b) {
     return _mm512_permutex2var_epi64(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
 }
 INLINE mask longs_first(int64_t count) { return count <= 0 ? 0 : count >= 8 ? 0xff : (mask)((1u << count) - 1); }
-INLINE vector longs_load(const uint64_t *from, int64_t count) { return _mm512_mask_loadu_epi64(_mm512_set1_epi64(-1), longs_first(count), from); }
+/* Lanes beyond the count are higher than all keys, or as high. */
+INLINE vector longs_load(const uint64_t *from, int64_t count) {
+    return _mm512_mask_loadu_epi64(_mm512_set1_epi64(-1), longs_first(count), from);
+}
 INLINE void longs_save(uint64_t *to, vector a, int64_t count) { _mm512_mask_storeu_epi64(to, longs_first(count), a); }
 INLINE vector longs_load_all(const uint64_t *from) { return _mm512_loadu_si512(from); }
 /* The lanes that are in a mask, then the others, a byte each: quicker than two compressions. */

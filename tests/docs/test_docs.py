@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import re
 from pathlib import Path
 
 import pytest
 
+from hotloop import parallel
+
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/guide.md")
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/guide.md", "docs/parallel.md")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -20,9 +23,19 @@ def blocks(document: str) -> list[tuple[str, str, int]]:
     return [(found[1], found[2], text.count("\n", 0, found.start()) + 2) for found in FENCE.finditer(text)]
 
 
+def python_of(found: list[tuple[str, str, int]]) -> list[str]:
+    """Return the lines of a document with nothing but its Python."""
+    lines: list[str] = []
+    for language, text, line in found:
+        if language == "python":
+            lines += ["\n"] * (line - 1 - len(lines)) + text.splitlines(keepends=True)
+    return lines
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_examples_print_what_the_document_says(document: str) -> None:
+def test_the_examples_print_what_the_document_says(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = blocks(document)
+    monkeypatch.setitem(linecache.cache, document, (0, None, python_of(found), document))  # where @cu functions find their text
     names: dict[str, object] = {"__name__": "document"}
     assert any(language == "python" for language, _, _ in found)
     for (language, text, line), following in zip(found, [*found[1:], ("", "", 0)], strict=True):
@@ -34,6 +47,14 @@ def test_the_examples_print_what_the_document_says(document: str) -> None:
         if following[0] == "text" or printed.getvalue():
             wanted = ".*".join(map(re.escape, following[1].split("...")))  # "..." stands for anything on a line
             assert re.fullmatch(wanted, printed.getvalue()), f"{document}, line {line}:\n{printed.getvalue()}"
+
+
+def test_the_tables_of_primitives_hold_each_of_them() -> None:
+    text = (ROOT / "docs/parallel.md").read_text(encoding="utf-8")
+    section = text.partition("## Primitives")[2].partition("\n## ")[0]
+    names_and_calls = ["|".join(row.split("|")[1:3]) for row in section.splitlines() if row.startswith("|")]
+    named = {name for cells in names_and_calls for name in re.findall(r"`(\w+)`", cells)}
+    assert named == set(parallel.__all__)
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, "ARCHITECTURE.md", "CHANGELOG.md"])

@@ -9,12 +9,37 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.parallel_agreement import ragged
+from tests.parallel_agreement import agree, ragged
 
 from hotloop import places
 from hotloop.errors import BoundsError, SyntaxRefused
 from hotloop.ir.sweep import Scan, Sort, Sweep
-from hotloop.parallel import cmp_gt, exclusive_rscan, exclusive_scan, flatten, lengths, op_add, rscan, scan, sort, unique
+from hotloop.parallel import (
+    adjacent_difference,
+    argsort,
+    cmp_gt,
+    exclusive_rscan,
+    exclusive_scan,
+    flatten,
+    indices,
+    int64,
+    lengths,
+    op_add,
+    pack,
+    partition,
+    prod,
+    rotate,
+    rscan,
+    scan,
+    searchsorted,
+    segmented_reduce,
+    sort,
+    sort_by_key,
+    stencil,
+    top_k,
+    unique,
+    unique_counts,
+)
 from hotloop.parallel.arguments import kinds_of
 from hotloop.parallel.cuarray import cuarray
 from hotloop.parallel.function import Interpreted, cu
@@ -158,6 +183,55 @@ OF_PLANES = {
 @pytest.mark.parametrize("name", OF_PLANES)
 def test_operations_on_rows_of_rows(name):
     check(OF_PLANES[name], PLANES)
+
+
+PRIMITIVES = {
+    "argsort": lambda r: [argsort(x) for x in r],
+    "argsort_down": lambda r: [argsort(x, descending=True) for x in r],
+    "first_place": lambda r: [x[argsort(x)[0]] for x in r],
+    "sort_by_key": lambda r: [sort_by_key(x, indices(x))[1] for x in r],
+    "top_k": lambda r: [top_k(x, 1)[0] for x in r],
+    "top_place": lambda r: [top_k(x, 2)[1][0] for x in r],
+    "counts": lambda r: [unique_counts(x)[1] for x in r],
+    "prod": lambda r: [prod(x) for x in r],
+    "adjacent_difference": lambda r: [adjacent_difference(x) for x in r],
+    "stencil": lambda r: [stencil(lambda a, b: a - b, (0, 1), x, 0.5) for x in r],
+    "searchsorted": lambda r: [searchsorted(sort(x), 2.0) for x in r],
+    "all_searched": lambda r: [searchsorted(sort(x), x) for x in r],
+    "pack": lambda r: [pack([a > 1 for a in x], x) for x in r],
+    "partition": lambda r: [partition(lambda a: a > 1, x)[1] for x in r],
+    "rotate": lambda r: [rotate(sort(x), 1) for x in r],
+    "segmented_reduce": lambda r: segmented_reduce(op_add, [scan(op_add, x) for x in r], 0),
+}
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+@pytest.mark.parametrize("rows", [cuarray([[1.0, 2, 0], [7, 7], [5.0, 5], [3, 2, 7]]), ARRAY])
+def test_primitives_on_rows(name, rows):
+    agree(PRIMITIVES[name], rows)
+
+
+OF_ONE = {
+    "sorted_once": lambda x: [sort(x)[i] + i for i in indices(x)],
+    "sorted_down_once": lambda x: [sort(cmp_gt, x)[i] + i for i in indices(x)],
+    "argsorted_once": lambda x: [a + argsort(x)[0] for a in x],
+    "scanned_once": lambda x: [scan(op_add, x)[i] + i for i in indices(x)],
+    "start": lambda x: [sum(exclusive_scan(op_add, a, x)) for a in x],
+    "reduced": lambda x: sum([sum(sort([abs(a - b) for b in x])) for a in x]),
+    "in_condition": lambda x: [a for a in x if sort([abs(a - b) for b in x])[1] > 1],
+    "on_one_side": lambda x: [unique([int64(a * b) % 3 for b in x])[0] if a > 1 else 7 for a in x],
+    "in_loop": lambda x: [max([sum(sort([a * b * c for c in x])) for b in x]) for a in x],
+}
+
+
+@pytest.mark.parametrize("name", OF_ONE)
+def test_operations_on_what_is_made_of_one_sequence(name):
+    agree(OF_ONE[name], np.array([3.0, 1.0, 2.5, -1.0]))
+
+
+def test_flat_rows_of_rows_within_rows():
+    agree(lambda p: [sum(flatten(plane)) for plane in p], PLANES)
+    agree(lambda p: [sum(flatten(plane)) for plane in p], np.arange(24.0).reshape(2, 3, 4))
 
 
 def test_many_rows():

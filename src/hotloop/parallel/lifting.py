@@ -406,14 +406,23 @@ def _scanned(interpreter: Interpreter, place: Place, name: str, function: Value,
     return flat.stored(arrays)
 
 
-def sorted_row(interpreter: Interpreter, place: Place, less: Value, given: Sequence) -> Sequence:
-    """Return a row of a body sorted."""
+def sorted_row(
+    interpreter: Interpreter, place: Place, name: str, less: Value, given: Sequence, keys: tuple[tuple[int, bool], ...] | None = None
+) -> Sequence:  # fmt: skip
+    """Return a row of a body sorted, by an order or by keys: (part of the elements, descending)."""
     whole = interpreter.whole(given)
 
     def lifted() -> tuple[Lifted, list[Node]]:
-        row = described(interpreter, place, "sort", whole, None, less)
-        kind = ("sort", place.node, getattr(less, "name", None))
-        return remembered(interpreter, row, kind, lambda: _sorted(interpreter, place, less, row)), row.given
+        row = described(interpreter, place, name, whole, None, less)
+        kind = (name, place.node, getattr(less, "name", None), keys)
+
+        def make() -> Lifted:
+            flat = _Flat(interpreter, row)
+            found = sorted_rows(interpreter, place, name, less, flat.rows, _elements(flat), keys)
+            assert found.stored is not None
+            return flat.stored(found.stored.arrays, found.stored)
+
+        return remembered(interpreter, row, kind, make), row.given
 
     return lazily(interpreter, whole, lifted)
 
@@ -421,13 +430,6 @@ def sorted_row(interpreter: Interpreter, place: Place, less: Value, given: Seque
 def _elements(flat: _Flat) -> Sequence:
     """Return all elements of all rows."""
     return Sequence(flat.rows.total, lambda p: flat.element(*flat.place(p), p), 0)
-
-
-def _sorted(interpreter: Interpreter, place: Place, less: Value, row: Row) -> Lifted:
-    flat = _Flat(interpreter, row)
-    found = sorted_rows(interpreter, place, "sort", less, flat.rows, _elements(flat))
-    assert found.stored is not None
-    return flat.stored(found.stored.arrays, found.stored)
 
 
 def filtered_row(interpreter: Interpreter, given: Sequence) -> Sequence:

@@ -14,7 +14,7 @@ from hotloop.ir.sweep import Copy, Effect, Scatter, Sort, SortBy, Store, array_r
 from hotloop.parallel.arithmetic import truth
 from hotloop.parallel.combining import operator_of, with_types
 from hotloop.parallel.moving import integer, lazy, same_length, sequence
-from hotloop.parallel.values import Number, Sequence, Value, describe, leaves, mapped, rebuilt
+from hotloop.parallel.values import Builtin, Number, Sequence, Value, describe, leaves, mapped, rebuilt
 
 if TYPE_CHECKING:
     from hotloop.parallel.interpret import Interpreter
@@ -153,9 +153,9 @@ def sort(interpreter: Interpreter, place: Place, first: Value, second: Value = N
     less, value = (None, first) if second is None else (first, second)
     given = sequence(place, value, "sort")
     if interpreter.trace.depth:
-        from hotloop.parallel.lifting import sorted_row
-
-        return sorted_row(interpreter, place, less, given)
+        if given.depth == 0 and (less is None or isinstance(less, Builtin)):
+            return _sorted_before(interpreter, place, less, given)
+        return _sorted_row(interpreter, place, "sort", less, given)
     source = in_arrays(interpreter, place, "sort", given)
     kind = interpreter.trace.probe(source)
     if less is None:
@@ -164,6 +164,42 @@ def sort(interpreter: Interpreter, place: Place, first: Value, second: Value = N
     if order is not None:
         return _sorted_by_keys(interpreter, source, kind, order)
     return _sorted_by(interpreter, place, less, source)
+
+
+def _sorted_before(interpreter: Interpreter, place: Place, less: Value, given: Sequence) -> Value:
+    """Sort what is the same for all elements of a body, before it and once."""
+    trace = interpreter.trace
+    key = "sort", given, getattr(less, "name", None)
+    for block, known, found in trace.hoisted:
+        if known == key and any(block is open_block for open_block in trace.blocks):
+            return found
+    with trace.outside():
+        made = sort(interpreter, place, given) if less is None else sort(interpreter, place, less, given)
+    trace.hoisted.append((trace.blocks[-1], key, made))
+    return made
+
+
+def _sorted_row(
+    interpreter: Interpreter, place: Place, name: str, less: Value, given: Sequence, keys: tuple[tuple[int, bool], ...] | None = None
+) -> Sequence:  # fmt: skip
+    from hotloop.parallel.lifting import sorted_row  # which needs scatter
+
+    return sorted_row(interpreter, place, name, less, given, keys)
+
+
+def _part(interpreter: Interpreter, pairs: Sequence, number: int) -> Sequence:
+    return lazy(interpreter, pairs.length, lambda i: interpreter.trace.element(pairs, i)[number])
+
+
+def sorted_pairs(
+    interpreter: Interpreter, place: Place, name: str, first: Sequence, second: Sequence, down: bool
+) -> tuple[Sequence, Sequence]:  # fmt: skip
+    """Return two rows of a body in the order of the first one."""
+    trace = interpreter.trace
+    count = len(leaves(trace.probe(first)))
+    pairs = lazy(interpreter, first.length, lambda i: (trace.element(first, i), trace.element(second, i)))
+    found = _sorted_row(interpreter, place, name, None, pairs, tuple([(k, down) for k in range(count)]))
+    return _part(interpreter, found, 0), _part(interpreter, found, 1)
 
 
 def key_of(interpreter: Interpreter, place: Place, less: Value, kind: Value) -> list[tuple[int, bool]] | None:
@@ -224,13 +260,16 @@ def _sorted_by(interpreter: Interpreter, place: Place, less: Value, source: Sequ
 
 def argsort(interpreter: Interpreter, place: Place, value: Value, descending: Value = None) -> Value:
     """Return the places of elements in ascending order. Stable."""
-    outermost(interpreter, place, "argsort")
     down = False
     if descending is not None:
         if not (isinstance(descending, Number) and descending.node.is_const):
             place.refuse(TypeMismatch, "descending is True or False.")
         down = bool(descending.node.attr.value)
-    source = in_arrays(interpreter, place, "argsort", sequence(place, value, "argsort"))
+    given = sequence(place, value, "argsort")
+    if interpreter.trace.depth:
+        whole = interpreter.whole(given)
+        return sorted_pairs(interpreter, place, "argsort", whole, lazy(interpreter, whole.length, Number), down)[1]
+    source = in_arrays(interpreter, place, "argsort", given)
     assert source.stored is not None
     keys = tuple(leaves(source.stored.arrays))
     places = array_register(int64)
@@ -240,9 +279,10 @@ def argsort(interpreter: Interpreter, place: Place, value: Value, descending: Va
 
 def sort_by_key(interpreter: Interpreter, place: Place, keys: Value, values: Value) -> Value:
     """Return keys in ascending order, and the values in the order of their keys. Stable."""
-    outermost(interpreter, place, "sort_by_key")
     given = [interpreter.whole(sequence(place, value, "sort_by_key")) for value in (keys, values)]
     first, second = same_length(interpreter, place, "sort_by_key", given)
+    if interpreter.trace.depth:
+        return sorted_pairs(interpreter, place, "sort_by_key", first, second, False)
     source = in_arrays(interpreter, place, "sort_by_key", first)
     payload = interpreter.forced(second)
     assert source.stored is not None

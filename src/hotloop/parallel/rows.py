@@ -276,8 +276,14 @@ def segmented_sort(interpreter: Interpreter, place: Place, first: Value, second:
     return interpreter.trace.stored(memory.arrays, memory.shape, memory.offsets)
 
 
-def sorted_rows(interpreter: Interpreter, place: Place, name: str, less: Value, rows: Rows, values: Sequence) -> Sequence:
-    """Return the elements of all rows in memory, those of each row sorted: one sort by (row, key)."""
+def sorted_rows(
+    interpreter: Interpreter, place: Place, name: str, less: Value, rows: Rows, values: Sequence,
+    keys: Items[tuple[int, bool]] | None = None,
+) -> Sequence:  # fmt: skip
+    """Return the elements of all rows in memory, those of each row sorted: one sort by (row, key).
+
+    keys: (part of the elements, descending), in place of an order.
+    """
     from hotloop.parallel.ordering import in_arrays, key_of
 
     trace = interpreter.trace
@@ -287,7 +293,8 @@ def sorted_rows(interpreter: Interpreter, place: Place, name: str, less: Value, 
     assert values.stored is not None
     arrays = leaves(values.stored.arrays)
     kind = trace.probe(values)
-    keys = [(k, False) for k in range(len(arrays))] if less is None else key_of(interpreter, place, less, kind)
+    if keys is None:
+        keys = [(k, False) for k in range(len(arrays))] if less is None else key_of(interpreter, place, less, kind)
     places = array_register(int64)
     if keys is None:
         first, second = param_node(int64, ()), param_node(int64, ())

@@ -13,8 +13,8 @@ from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Effect, Operator, Scatter
 from hotloop.parallel.arithmetic import extremum, truth
 from hotloop.parallel.combining import hoisted, not_empty, reduced
-from hotloop.parallel.moving import integer, lazy, same_length, sequence
-from hotloop.parallel.ordering import outermost
+from hotloop.parallel.moving import integer, lazy, same_length, sequence, take
+from hotloop.parallel.ordering import outermost, sorted_pairs
 from hotloop.parallel.trace import CHEAP, ONE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, joint_type
 
@@ -92,20 +92,23 @@ def _first_of_pairs(interpreter: Interpreter, place: Place, name: str, row: str,
 
 def top_k(interpreter: Interpreter, place: Place, value: Value, count: Value) -> Value:
     """Return the largest elements, largest first, and their places; the first of equal ones, NaN last."""
-    outermost(interpreter, place, "top_k")
     source, _ = numbers(interpreter, place, value, "top_k")
-    source = interpreter.forced(source, place)
+    source = interpreter.whole(source)
     wanted = integer(place, count, "top_k")
 
     def error(values: Items[Any]) -> Exception:
         known = f"{values[0]} of {values[1]} elements" if len(values) == 2 else "more elements than there are"
         return place.error(ShapeError, f"top_k() of {known}.")
 
+    trace = interpreter.trace
     wrong = apply(or_, apply(lt, wanted, ZERO), apply(gt, wanted, source.length))
-    interpreter.trace.fault(wrong, Site(error), (wanted, source.length))
+    trace.fault(wrong, Site(error), (wanted, source.length))
+    if trace.depth:
+        both = sorted_pairs(interpreter, place, "top_k", source, lazy(interpreter, source.length, Number), True)
+        return tuple([take(interpreter, place, each, Number(wanted)) for each in both])
     from hotloop.parallel.captures import primitive  # which imports this
 
-    return interpreter.call(primitive("largest_of"), [source, Number(wanted)], place)
+    return interpreter.call(primitive("largest_of"), [interpreter.forced(source, place), Number(wanted)], place)
 
 
 def searchsorted(interpreter: Interpreter, place: Place, value: Value, wanted: Value, side: Value = "left") -> Value:

@@ -92,6 +92,7 @@ class Trace:
         self.natural: set[int] = set()  # ids of integers that are at least 0
         self.bound: set[int] = set()  # ids of params that are no registers: indices of sweeps, what loops carry, operands of operators
         self.lifted: Any = None  # `lifting.Known`
+        self.hoisted: list[tuple[list[Step], Any, Any]] = []  # what was made before a body: in which block, of what, what it is
         self.rows: dict[int, Node] = {}  # id of a register of offsets -> how many rows they are of
 
     @property

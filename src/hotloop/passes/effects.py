@@ -12,7 +12,6 @@ from functools import cached_property
 
 from hotloop.dtypes import DType, bool_
 from hotloop.ir.graph import LOOP, Node, constant
-from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import Scopes, walk
 from hotloop.ir.sweep import AT, Filter, Fold, Operator, Reduce, Scan, Scatter, Store, Sweep
@@ -197,7 +196,7 @@ def _has_segments(sweep: Sweep, reduce: Reduce) -> bool:
     operator = reduce.operator
     versions = Versions([*reduce.values, *_given(reduce.keep)], sweep.index)
     inside = [node for node in versions.walk(versions.ends) if versions.varies(node)]
-    return has_lanes([*inside, *dependents(operator.combined, (*operator.left, *operator.right))])
+    return has_lanes([*inside, *[node for node in walk(operator.combined) if node.args]])
 
 
 def _split_reduces(reduces: Sequence[Reduce]) -> tuple[list[Folding], list[Reduce]]:

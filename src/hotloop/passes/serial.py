@@ -13,7 +13,7 @@ from hotloop.ir.graph import LOOP, Node, constant
 from hotloop.ir.op import Op
 from hotloop.ir.program import COPY, IN_MEMORY, Program
 from hotloop.ir.rewrite import walk
-from hotloop.ir.sweep import Operator, Reduce, Store
+from hotloop.ir.sweep import Operator, Reduce
 from hotloop.ops.shape import BLOCK, LANES, identity
 from hotloop.passes.effects import Folding, Task, is_serial
 from hotloop.passes.frame import Frame
@@ -135,18 +135,18 @@ class Serial:
 
     def run(self) -> Program:
         """Write the function that executes a range of elements."""
-        return _Function(self, self.task.ends()).run()
+        return Function(self, self.task.ends()).run()
 
     def begin(self) -> Program:
         """Write the function that executes one element, whose values the states become."""
-        return _Function(self, self.task.ends()).begin()
+        return Function(self, self.task.ends()).begin()
 
     def combine(self) -> Program:
         """Write the function that combines two sets of states."""
-        return _Function(self, [node for operator in self.task.operators for node in operator.combined]).combine()
+        return Function(self, [node for operator in self.task.operators for node in operator.combined]).combine()
 
 
-class _Function(Writer):
+class Function(Writer):
     """One function of a task while it is written."""
 
     def __init__(self, serial: Serial, ends: Sequence[Node]) -> None:
@@ -205,7 +205,7 @@ class _Function(Writer):
             values += scanned
             self._put_scanned(scanned)
         self._add_stores()
-        self._store_states(values)
+        self.store_states(values)
         self._add_flags([builder.use(value) for value, _ in task.flags])
         return builder.program()
 
@@ -219,11 +219,11 @@ class _Function(Writer):
         at = len(given)
         for reduce in task.reduces:
             end = at + len(reduce.values) + (reduce.keep is not None)
-            given += self._joined(reduce, mine[at:end], others[at:end])
+            given += self.joined(reduce, mine[at:end], others[at:end])
             at = end
         if task.scan is not None:
-            given += self._combined(task.scan.operator, mine[at:], others[at:])
-        self._store_states(given)
+            given += self.combined(task.scan.operator, mine[at:], others[at:])
+        self.store_states(given)
         return self.builder.program()
 
     # -- states ----------------------------------------------------------------------------------------
@@ -248,12 +248,13 @@ class _Function(Writer):
         task, rest, lanes = self.task, iter(given), iter(self.lanes)
         states = [self._halved(fold, next(lanes)[1]) if fold.ordered else next(rest) for fold in task.folds]
         states += [next(rest) for _ in task.states[len(states) :]]
-        self._store_states(states)
+        self.store_states(states)
         self._add_flags([next(rest) for _ in task.flags])
         if task.filter is not None:
             self.builder.store(self.node, next(rest), self.slots.position)
 
-    def _store_states(self, values: Values) -> None:
+    def store_states(self, values: Values) -> None:
+        """Store what the states become."""
         owned = [self._own_copy(state.dtype, value) for state, value in zip(self.task.states, values, strict=True)]
         for value, (place, _) in zip(owned, self.slots.states, strict=True):
             self.builder.store(self.node, value, place)
@@ -390,7 +391,7 @@ class _Function(Writer):
         else:
             self.emit(f"puta.{short}", None, value, index, immediate=descriptor)
 
-    def _combined(self, operator: Operator, lefts: Values, rights: Values) -> Values:
+    def combined(self, operator: Operator, lefts: Values, rights: Values) -> Values:
         """Write an operator on values."""
         builder = self.builder
         for param, value in zip((*operator.left, *operator.right), (*lefts, *rights), strict=True):
@@ -412,24 +413,26 @@ class _Function(Writer):
         """Combine the element's values with what there is so far."""
         values = [self.builder.use(value) for value in reduce.values]
         if reduce.keep is None:
-            return self._combined(reduce.operator, carried, values)
-        return self._joined(reduce, carried, [self.builder.use(reduce.keep), *values])
+            return self.combined(reduce.operator, carried, values)
+        return self.joined(reduce, carried, [self.builder.use(reduce.keep), *values])
 
-    def _joined(self, reduce: Reduce, lefts: Values, rights: Values) -> Values:
+    def joined(self, reduce: Reduce, lefts: Values, rights: Values) -> Values:
         """Combine two states; with `keep` each begins with whether there is any value."""
-        if reduce.keep is None:
-            return self._combined(reduce.operator, lefts, rights)
+        return self.joined_kept(reduce, lefts, rights) if reduce.keep is not None else self.combined(reduce.operator, lefts, rights)
+
+    def joined_kept(self, reduce: Reduce, lefts: Values, rights: Values) -> Values:
+        """Combine two states that begin with whether there is any value."""
         dtypes = [value.dtype for value in reduce.values]
         (has, *left), (more, *right) = lefts, rights
         first = [self.select(has, dtype, x, y) for dtype, x, y in zip(dtypes, left, right, strict=True)]
         both = self.emit("and.b.b", bool_, has, more)
-        joined = self._when(both, reduce.operator, dtypes, first, lambda _: self._combined(reduce.operator, left, right))
+        joined = self._when(both, reduce.operator, dtypes, first, lambda _: self.combined(reduce.operator, left, right))
         return [self.emit("or.b.b", bool_, has, more), *joined]
 
     def _scanned(self, carried: Values) -> Values:
         scan = self.task.scan
         assert scan is not None, "asked before"
-        given = self._combined(scan.operator, carried, [self.builder.use(value) for value in scan.values])
+        given = self.combined(scan.operator, carried, [self.builder.use(value) for value in scan.values])
         self._put_scanned(carried if scan.exclusive else given)
         return given
 
@@ -462,10 +465,10 @@ class _Function(Writer):
             ]
             operator, right = scatter.operator, values
             if scatter.keep is None:
-                values = self._combined(operator, old, right)
+                values = self.combined(operator, old, right)
             else:
                 keep = self.builder.use(scatter.keep)
-                values = self._when(keep, operator, dtypes, old, lambda _: self._combined(operator, old, right))
+                values = self._when(keep, operator, dtypes, old, lambda _: self.combined(operator, old, right))
         for array, value in zip(scatter.arrays, values, strict=True):
             self.emit(f"puta.{array.dtype.short}", None, value, place, immediate=self.frame.array(array))
 
@@ -474,4 +477,4 @@ def _neutral(fold: Folding) -> Node:
     return constant(identity(fold.op, fold.value.dtype), fold.value.dtype)
 
 
-__all__ = ["Serial", "Slots", "Store", "Writer", "depending"]
+__all__ = ["Function", "Serial", "Slots", "Values", "Writer", "depending"]

@@ -18,6 +18,7 @@ from hotloop.passes.frame import LENGTH, Frame
 from hotloop.passes.linearize import Builder
 from hotloop.passes.liveness import Liveness
 from hotloop.passes.memory import Memory
+from hotloop.passes.segments import Segments
 from hotloop.passes.serial import Serial, Slots
 from hotloop.passes.strip import Strip, strips
 
@@ -261,7 +262,7 @@ class _Linker:
         starts = [NONE if state.init is None else self._register(state.init) for state in task.states]
         self.frame.begin()
         slots = Slots.of(task, self.frame)
-        wide = strips(task)
+        wide = task.segmented or strips(task)
         entries = self._entries(task, slots, wide)
         states = []
         for state, start, (place, other) in zip(task.states, starts, slots.states, strict=True):
@@ -294,6 +295,8 @@ class _Linker:
         return run, begin, combine, total_run, total_begin
 
     def _writer(self, task: Task, slots: Slots, wide: bool) -> Serial:
+        if task.segmented:
+            return Segments(task, self.frame, slots, self.vector_bytes)
         if not wide:
             return Serial(task, self.frame, slots, self.vector_bytes)
         strip = Strip(task, self.frame, slots, self.vector_bytes)
