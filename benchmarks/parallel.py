@@ -25,7 +25,7 @@ from benchmarks import measure, peers, sides
 from benchmarks.fused import environment
 from benchmarks.import_time import probe
 from benchmarks.measure import Many, Report, Timing, UnequalError, say
-from benchmarks.parallel_cases import CASES, ROWS, SIZES, Case, Data
+from benchmarks.parallel_cases import CASES, SIZES, Case, Data
 
 Array = np.ndarray[Any, Any]
 PACKAGES = ("hotloop", "numpy", "numba")
@@ -152,7 +152,7 @@ def _many(side: Side) -> Many:
 def _cell(case: Case, dtype: str, size: int, cores: int, options: argparse.Namespace) -> dict[str, Timing]:
     """Check and time all peers on one case, type and size."""
     data = case.make(size, dtype)
-    want = case.wanted(data) if np.dtype(dtype).kind == "f" else case.wanted(data)
+    want = case.wanted(data)
     loops, before = {}, {}
     for label, (package, make) in contenders(cores).items():
         if not (peers.installed(package) and measure.wanted(label, options)):
@@ -199,7 +199,7 @@ def calls(options: argparse.Namespace) -> dict[str, Timing]:
     out = np.empty(SMALL)
     data = Data((x, y, z), (out,), (), (SMALL,))
     case = Case("three", "x y + z", lambda n, dtype: data, lambda x, y, z, out: np.add(np.multiply(x, y, out=out), z, out=out), ulps=2)
-    loops = {}
+    loops: dict[str, Many] = {}
     for label, (package, make) in contenders(1).items():
         if peers.installed(package) and label != C_WIDER:
             side = sides.attempt(label, functools.partial(_checked, label, case, data, "float64", x * y + z, make))
@@ -241,8 +241,8 @@ def firsts(package: str, titles: Sequence[str]) -> Firsts:
             side = make(case, data, case.dtypes[0])
             assert side
             first = _timed(side.function, side.arguments)
-            again = _timed(side.function, _narrowed(data)) if side.returns and data.outputs[:1] != () and case.name != "mandelbrot" else None
-            found[case.title] = first, again
+            has_types = side.returns and any(isinstance(x, np.ndarray) for x in data.operands)
+            found[case.title] = first, _timed(side.function, _narrowed(data)) if has_types else None
     return found
 
 
@@ -338,7 +338,8 @@ def _report_imports(report: Report) -> None:
     for module in modules:
         taken = [probe(module)[1] for _ in range(measure.LEAST_REPEATS + 1)][1:]  # the first turn warms the disk
         found[module] = measure.timing(taken)
-    say("\n" + measure.table(["import, beyond NumPy's", "ms", "spread"], [[name, one.ms, sides.percent(one)] for name, one in found.items()]))
+    rows = [[name, one.ms, sides.percent(one)] for name, one in found.items()]
+    say("\n" + measure.table(["import, beyond NumPy's", "ms", "spread"], rows))
     report.at_most("import hotloop.parallel.function, where cu is", found[modules[-1]].ms, 80, " ms")
 
 

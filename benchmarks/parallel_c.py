@@ -79,7 +79,7 @@ long above(const T *restrict x, T *restrict out, T *restrict spare, long n) {
     long starts[MOST + 1] = {0}, kept = 0;
     #pragma omp parallel
     {
-        long part = omp_get_thread_num(), parts = omp_get_num_threads(), low = n * part / parts, high = n * (part + 1) / parts, k = low + part;
+        long part = THREAD, parts = THREADS, low = n * part / parts, high = n * (part + 1) / parts, k = low + part;
         for (long i = low; i < high; i++) { spare[k] = x[i]; k += x[i] > (T)0.5; }
         long found = starts[part + 1] = k - (low + part);
         #pragma omp barrier
@@ -157,10 +157,12 @@ void order(const T *restrict x, int64_t *restrict out, U *keys, U *other, int64_
     radix(keys, other, out, spare, n);
 }
 
-void by_key(const T *restrict x, const int64_t *restrict values, int64_t *restrict out, U *keys, U *other, int64_t *spare, long n) {
+void by_key(const T *restrict x, const int64_t *restrict values, T *out, int64_t *moved, U *keys, U *other, int64_t *spare, long n) {
     #pragma omp parallel for
-    for (long i = 0; i < n; i++) { keys[i] = key_of(x[i]); out[i] = values[i]; }
-    radix(keys, other, out, spare, n);
+    for (long i = 0; i < n; i++) { keys[i] = key_of(x[i]); moved[i] = values[i]; }
+    radix(keys, other, moved, spare, n);
+    #pragma omp parallel for
+    for (long i = 0; i < n; i++) out[i] = value_of(keys[i]);
 }
 
 void bins(const int64_t *restrict places, long m, int64_t *restrict out, long n) {
@@ -211,8 +213,8 @@ void mandelbrot(long rows, long columns, long limit, int64_t *restrict out) {
         }
 }
 
-void product(const T *restrict values, const int64_t *restrict columns, const int64_t *restrict starts, const T *restrict x, T *restrict out,
-             long n) {
+void product(const T *restrict values, const int64_t *restrict columns, const int64_t *restrict starts, const T *restrict x,
+             T *restrict out, long n) {
     #pragma omp parallel for
     for (long i = 0; i < n; i++) {
         T sum = 0;

@@ -147,7 +147,7 @@ def _order(n: int, dtype: Any) -> Data:
 
 def _by_key(n: int, dtype: Any) -> Data:
     keys, values = _random().integers(0, n, n).astype(dtype), np.arange(n)
-    return Data((keys, values), (np.empty(n, np.int64),), _keys(n, dtype), (n,))
+    return Data((keys, values), (np.empty(n, dtype), np.empty(n, np.int64)), _keys(n, dtype), (n,))
 
 
 def _numpy_ordered(x: Array, *_: Array) -> Array:
@@ -158,8 +158,9 @@ def _numpy_order(x: Array, *_: Array) -> Array:
     return np.argsort(x, kind="stable")
 
 
-def _numpy_by_key(keys: Array, values: Array, *_: Array) -> Array:
-    return values[np.argsort(keys, kind="stable")]
+def _numpy_by_key(keys: Array, values: Array, *_: Array) -> tuple[Array, Array]:
+    places = np.argsort(keys, kind="stable")
+    return keys[places], values[places]
 
 
 def _bins(count: int) -> Callable[[int, Any], Data]:

@@ -1,9 +1,10 @@
+# ruff: noqa: B905 - zip is the primitive
 """The data-parallel functions of `benchmarks.parallel`, as a user of hotloop writes them; indices are checked in all of them."""
 
 from __future__ import annotations
 
-from hotloop import cu, parallel
-from hotloop.parallel import argsort, exp, gather, histogram, log, ndindex, op_add, permute, reduce, scan, sort, sort_by_key, sqrt
+from hotloop import cu
+from hotloop.parallel import argsort, exp, gather, histogram, log, ndindex, op_add, permute, reduce, scan, sort, sort_by_key, sqrt, unzip
 
 
 @cu
@@ -131,13 +132,7 @@ def pull(p, q, mass):
 @cu
 def accelerations(x, y, z, masses):
     bodies = zip(x, y, z)
-    return unzip3([reduce(plus, [pull(p, q, mass) for q, mass in zip(bodies, masses)], (0.0, 0.0, 0.0)) for p in bodies])
-
-
-@cu
-def unzip3(vectors):
-    x, y, z = parallel.unzip(vectors)
-    return x, y, z
+    return unzip([reduce(plus, [pull(p, q, mass) for q, mass in zip(bodies, masses)], (0.0, 0.0, 0.0)) for p in bodies])
 
 
 accelerations_fast = cu(accelerations.__wrapped_function__, fast=True)

@@ -105,10 +105,10 @@ def order(x, out, keys, other, spare):
     out[:] = np.argsort(x, kind="mergesort")
 
 
-def by_key(x, values, out, keys, other, spare):
+def by_key(x, values, out, moved, keys, other, spare):
     places = np.argsort(x, kind="mergesort")
     for i in prange(len(x)):
-        out[i] = values[places[i]]
+        out[i], moved[i] = x[places[i]], values[places[i]]
 
 
 def bins(places, count, out):

@@ -1,5 +1,5 @@
-/* See sort_radix.h: the sort of few keys with vectors of 512 bits. sort_vectors.h, which is compiled here
- * for each width of keys, says how it works. */
+/* See sort_radix.h: the sort of keys alone with vectors of 512 bits. sort_vectors.h and sort_pieces.h, which
+ * are compiled here for each width of keys, say how it works. */
 #include "sort_radix.h"
 
 #include <pthread.h>
@@ -19,11 +19,11 @@
 
 enum {
     MOST_ROWS = 16,
-    NEAR = 2048,         /* keys, half of the nearest cache */
-    PIECE = 1 << 15,     /* keys */
-    BUCKET = 1 << 16,    /* keys, about */
-    MOST_BUCKETS = 256,  /* a power of two */
-    SAMPLES = 16,        /* for each bucket */
+    NEAR = 2048,        /* keys, of which twice as many fit the nearest cache */
+    PIECE = 1 << 15,    /* keys; these and BUCKET keys fit the next cache */
+    BUCKET = 1 << 16,   /* keys, about */
+    MOST_BUCKETS = 256, /* a power of two */
+    SAMPLES = 16,       /* for each bucket */
 };
 
 /* Many keys on their way through pieces into buckets. */

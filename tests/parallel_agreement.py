@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tests.agreement import COMPILED
-from tests.parallel_programs import assert_alike
+from tests.agreement import COMPILED, assert_alike
 
 from hotloop import cu, places
 from hotloop.errors import HotloopError

@@ -495,12 +495,13 @@ def _control() -> None:
 def _divided() -> None:
     """Conditions that divide the elements, with folds and flags beside; another that no version knows."""
     x, y, z, w = [array_register(dtype) for dtype in (float32, float32, float32, float64)]
-    middle, total, any_of, largest_of = scalar(int64), scalar(float32), scalar(bool_), scalar(int64)
+    middle, total, any_of, largest_of, k = scalar(int64), scalar(float32), scalar(bool_), scalar(int64), scalar(float32)
     n = length_of(x, (0,))
 
     def effects(i: Node) -> list[Any]:
         value = call("select", i < middle, at(x, i) + at(y, i + number(3, int64)), at(x, n - number(1, int64) - i))
         other = call("select", call("eq", i, middle), number(7, float64), convert(i, float64))
+        value = value * (call("select", i < n, k, number(2, float32)) * k)  # one side of it is the same at every element
         return [Store(z, i, value), Store(w, i, other), Fold(any_of, REGISTRY["or"], value > number(2, float32))]
 
     def folded(i: Node) -> list[Any]:
@@ -508,8 +509,9 @@ def _divided() -> None:
         return [Fold(total, REGISTRY["add"], value), Fold(largest_of, REGISTRY["maximum"], i * number(3, int64) - middle)]
 
     define(
-        "divided", (x, y, middle), [Allocate(z, n), Allocate(w, n), over(n, effects), over(n, folded)], (z, w, total, any_of, largest_of),
-        lambda size: [sample(float32, size, special=False), sample(float32, size // 2 + 3, 1, special=False), size // 3],
+        "divided", (x, y, middle, k), [Allocate(z, n), Allocate(w, n), over(n, effects), over(n, folded)],
+        (z, w, total, any_of, largest_of),
+        lambda size: [sample(float32, size, special=False), sample(float32, size // 2 + 3, 1, special=False), size // 3, 1.5],
     )  # fmt: skip
 
 
@@ -561,6 +563,28 @@ def _rows_read_across() -> None:
     )  # fmt: skip
 
 
+def _dear() -> None:
+    """Scans and scatters of values that take long: those are computed before."""
+    x, keep, sums, bins = array_register(float64), array_register(bool_), array_register(float64), array_register(float64)
+    bad = scalar(bool_)
+    n = length_of(x, (0,))
+    zero = number(0, float64)
+
+    def scanned(i: Node) -> list[Any]:
+        return [Scan((sums,), i, row("add", float64), (call("exp", at(x, i)),), (zero,), True), Fold(bad, REGISTRY["or"], at(x, i) > zero)]
+
+    def scattered(i: Node) -> list[Any]:
+        place = convert(call("floor", call("log", call("abs", at(x, i))) * number(4, float64)), int64) + number(8, int64)
+        held = repeated(convert(at(keep, i), int64), zero, lambda v: v + number(1, float64)) > zero
+        return [Scatter((bins,), place, (call("sin", at(x, i)),), held, row("add", float64))]
+
+    steps: list[Step] = [Allocate(sums, n), Allocate(bins, number(16, int64)), over(number(16, int64), lambda i: [Store(bins, i, zero)])]
+    define(
+        "dear values", (x, keep), [*steps, over(n, scanned), over(n, scattered)], (sums, bins, bad),
+        lambda size: [sample(float64, size, special=False), sample(bool_, size)],
+    )  # fmt: skip
+
+
 def _counts() -> None:
     """The index in every type, and what is the same at every element."""
     outs = [array_register(dtype) for dtype in COMPUTE]
@@ -594,6 +618,6 @@ with exact_numbers():
     _while_in_lanes(int32, int32)
     for _make in (
         _mixed, _elementary, _concat, _reverse, _dot, _first, _exclusive_affine, _scatters, _loops, _loops_in_operators, _rows, _control,
-        _divided, _rows_read_across, _counts,
+        _divided, _rows_read_across, _dear, _counts,
     ):  # fmt: skip
         _make()

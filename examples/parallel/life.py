@@ -37,7 +37,7 @@ def life(cells, generations):
 
 def gliders(rows: int, columns: int) -> np.ndarray:
     """Return a world with two gliders and a blinker."""
-    cells = np.zeros((rows, columns), np.int32)
+    cells = np.zeros((rows, columns), np.int64)
     glider = np.array([[0, 1, 0], [0, 0, 1], [1, 1, 1]])
     cells[1:4, 1:4] = glider
     cells[6:9, 20:23] = glider[:, ::-1]
@@ -50,7 +50,7 @@ def reference(rows: int, columns: int, generations: int) -> np.ndarray:
     cells = gliders(rows, columns)
     for _ in range(generations):
         around = sum(np.roll(cells, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)) - cells
-        cells = ((around == 3) | ((around == 2) & (cells == 1))).astype(np.int32)
+        cells = ((around == 3) | ((around == 2) & (cells == 1))).astype(np.int64)
     return cells
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from hotloop import cu, cuarray
-from hotloop.parallel import maximum, minimum, ndindex
+from hotloop.parallel import maximum, minimum
 
 ALPHA = 0.05  # how much smoothness counts, squared
 
@@ -115,7 +115,8 @@ def reference(rows: int, columns: int) -> np.ndarray:
     et, count = (second - first).ravel(), rows * columns
     rough = np.zeros((count, count))
     for k in range(count):
-        for near, inside in ((k - columns, k >= columns), (k + columns, k < count - columns), (k - 1, k % columns), (k + 1, (k + 1) % columns)):
+        i, j = divmod(k, columns)
+        for near, inside in ((k - columns, i > 0), (k + columns, i < rows - 1), (k - 1, j > 0), (k + 1, j < columns - 1)):
             if inside:
                 rough[k, k] += ALPHA
                 rough[k, near] -= ALPHA

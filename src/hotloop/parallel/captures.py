@@ -15,7 +15,7 @@ from hotloop.parallel.arguments import Arguments, Leaf, is_data, kind_of
 from hotloop.parallel.library import LIBRARY
 from hotloop.parallel.primitive import Primitive
 from hotloop.parallel.rules import RULES
-from hotloop.parallel.scope import MISSING
+from hotloop.parallel.scope import found_again
 from hotloop.parallel.source import definition
 from hotloop.parallel.values import Builtin, Closure, Value
 
@@ -54,17 +54,6 @@ def primitive(name: str) -> Builtin | Closure | None:
         return Builtin(name, rule)
     function = LIBRARY.get(name)
     return None if function is None else library_function(function)
-
-
-def found_again(way: Way) -> Any:
-    """Return the object that is found now where one was found before."""
-    kind, where, *name = way
-    if kind == "cell":
-        try:
-            return where.cell_contents
-        except ValueError:
-            return MISSING
-    return where.get(name[0], MISSING) if kind == "global" else getattr(builtins, where, MISSING)
 
 
 class Captures:
@@ -156,7 +145,7 @@ _RENAMED = {
 
 
 def _key(way: Way) -> tuple[Any, ...]:
-    return tuple([part if isinstance(part, str) else id(part) for part in way])
+    return tuple([part if isinstance(part, (str, int)) else id(part) for part in way])
 
 
 def _named(python: Any) -> str:

@@ -22,12 +22,13 @@ from hotloop.ir.sweep import Compute
 from hotloop.parallel import explain, places
 from hotloop.parallel.arguments import Arguments, Leaf, kind_text, kinds_of, pieces
 from hotloop.parallel.cache import compile_kept
-from hotloop.parallel.captures import Captures, found_again
+from hotloop.parallel.captures import Captures
 from hotloop.parallel.cuarray import adopt, cuarray
 from hotloop.parallel.forms import Ragged, Records
 from hotloop.parallel.lifting import as_ragged
 from hotloop.parallel.place import Place
 from hotloop.parallel.places import Place as RunPlace
+from hotloop.parallel.scope import found_again
 from hotloop.parallel.source import Definition, definition, remember
 from hotloop.parallel.statements import Statements
 from hotloop.parallel.trace import ZERO, Site, Trace
@@ -57,8 +58,9 @@ class Interpreted:
         interpreter = Statements(self.trace, self.captures, function.strict)
         place = Place(function.__cu__.node, function.__cu__)
         with exact_numbers(), _lines():
-            values = [arguments.value(kind, name) for kind, name in zip(kinds, function.names, strict=False)]
-            result = interpreter.call(function.closure(), values, place)
+            values = {name: arguments.value(kind, name) for kind, name in zip(kinds, function.names, strict=True)}
+            by_name = {name: values.pop(name) for name in function.keyword_only}
+            result = interpreter.call(function.closure(), list(values.values()), place, by_name)
             self.physical = arguments.physical  # captures among them, after the arguments
             self.tree = _Results(interpreter, place).tree(result)
         self.registers = _registers(self.tree)
@@ -259,6 +261,12 @@ class cu_function:
         """Names of the parameters."""
         return list(inspect.signature(self.__wrapped_function__).parameters)
 
+    @functools.cached_property
+    def keyword_only(self) -> list[str]:
+        """Names of the parameters that are only bound by name; they come last."""
+        found = inspect.signature(self.__wrapped_function__).parameters.values()
+        return [parameter.name for parameter in found if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
@@ -295,10 +303,13 @@ class cu_function:
     def call(self, arguments: Items[Any], place: RunPlace) -> Any:
         """Run on a place with positional arguments."""
         place.require()
+        if len(arguments) != len(self.names):
+            arguments = self._bound(arguments, {})
         if place.interpreted:
             from hotloop.parallel import here
 
-            return here.run(self, arguments)
+            first = len(arguments) - len(self.keyword_only)
+            return here.run(self, arguments[:first], dict(zip(self.keyword_only, arguments[first:], strict=True)))
         compiled = self.compiled(kinds_of(arguments, self.names), place)
         if compiled.direct:
             self._direct[place] = compiled.function

@@ -16,7 +16,7 @@ from hotloop.parallel.bounds import is_inside
 from hotloop.parallel.expressions import Expressions, bool_node
 from hotloop.parallel.moving import over_shape
 from hotloop.parallel.place import Place
-from hotloop.parallel.scope import MISSING, Scope, python_value
+from hotloop.parallel.scope import MISSING, Scope, found_again, python_value
 from hotloop.parallel.trace import ONE, TRUE, ZERO, Site
 from hotloop.parallel.values import Builtin, Closure, Number, Sequence, Value, as_type, describe, weak
 
@@ -256,7 +256,10 @@ class Interpreter(Expressions):
         if isinstance(value, Sequence):
             shape = value.shape or (value.stored.shape if value.stored is not None else (value.length,))
             lengths = tuple([Number(length, weak=True) for length in shape])
-            known: dict[str, Value] = {"size": Number(value.length, weak=True), "shape": lengths, "ndim": weak(len(shape))}
+            size = shape[0]
+            for length in shape[1:]:
+                size = apply(REGISTRY["mul"], size, length)
+            known: dict[str, Value] = {"size": Number(size, weak=True), "shape": lengths, "ndim": weak(len(shape))}
             if node.attr in known:
                 return known[node.attr]
         return place.refuse(TypeMismatch, f"{describe(value)} has no attribute {node.attr} here. Use a primitive: {node.attr}(x).")
@@ -344,6 +347,8 @@ class Interpreter(Expressions):
             if name in scope.values or name not in (*names, *only):
                 place.refuse(TypeMismatch, f"{function.name}() has no parameter {name} left.")
             scope.values[name] = value
+        if isinstance(parent, FunctionType):
+            self._python_defaults(parent, names, scope, place)
         defaults = [*zip(reversed(names), reversed(spec.defaults), strict=False), *zip(only, spec.kw_defaults, strict=True)]
         for name, default in defaults:
             if name not in scope.values and default is not None:
@@ -352,6 +357,15 @@ class Interpreter(Expressions):
         if missing:
             place.refuse(TypeMismatch, f"{function.name}() needs an argument for {', '.join(missing)}.")
         return scope
+
+    def _python_defaults(self, function: FunctionType, names: list[str], scope: Scope, place: Place) -> None:
+        """Bind parameters that got no argument to what Python evaluated for them when it defined the function."""
+        values = function.__defaults__ or ()
+        found = {name: ("default", function, -k - 1) for k, name in enumerate(reversed(names[-len(values) :] if values else []))}
+        found.update({name: ("keyword default", function, name) for name in function.__kwdefaults__ or ()})
+        for name, way in found.items():
+            if name not in scope.values:
+                scope.values[name] = self.captures.value(found_again(way), way, f"the default of {name}", place)
 
     def run(self, function: Closure, scope: Scope) -> Value:
         """Return what the statements of a function return."""

@@ -72,6 +72,21 @@ def python_value(function: FunctionType | None, name: str) -> tuple[Any, tuple[A
     return MISSING, None
 
 
+def found_again(way: tuple[Any, ...]) -> Any:
+    """Return the object that is found now where one was found before."""
+    kind, where, *name = way
+    if kind == "default":
+        return where.__defaults__[name[0]] if where.__defaults__ else MISSING
+    if kind == "keyword default":
+        return (where.__kwdefaults__ or {}).get(name[0], MISSING)
+    if kind == "cell":
+        try:
+            return where.cell_contents
+        except ValueError:
+            return MISSING
+    return where.get(name[0], MISSING) if kind == "global" else getattr(builtins, where, MISSING)
+
+
 # ---------------------------------------------------------------------------------- what statements do to names
 
 

@@ -29,7 +29,7 @@ from hotloop.parallel.scope import (
     calls_itself,
     loaded,
 )  # fmt: skip
-from hotloop.parallel.trace import CHEAP, FALSE, ONE, TRUE, ZERO, Site, Unfilled
+from hotloop.parallel.trace import CHEAP, FALSE, ONE, TRUE, ZERO, Site
 from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, leaves, mapped
 
 add, and_, or_, invert = (REGISTRY[name] for name in ("add", "and", "or", "invert"))
@@ -187,10 +187,7 @@ class Statements(Interpreter):
 
             return run
 
-        try:
-            found = self.trace.choose(condition, side(then), side(otherwise), self._merger(names, node, scope))
-        except Unfilled:
-            Place(node, scope.definition).refuse(TypeMismatch, "a sequence is assigned on one side only. Assign it before, or on both.")
+        found = self.trace.choose(condition, side(then), side(otherwise), self._merger(names, node, scope))
         scope.values.update({name: value for name, value in zip(names, found, strict=True) if value is not None or name not in FLAGS})
 
     def _merger(self, names: list[str], node: ast.AST, scope: Scope) -> Any:
@@ -409,9 +406,7 @@ class Statements(Interpreter):
                 return Number(param_node(like.dtype, ()), like.weak)
             if not isinstance(like, Sequence):
                 return like
-            memory = self.forced(like).stored
-            assert memory is not None
-            mine = self.trace.registers_like(memory)
+            mine = self.trace.registers_for(like)
             return self.trace.stored(mine.arrays, mine.shape, mine.offsets, mine.offset)
 
         return mapped(register, likes)

@@ -464,11 +464,12 @@ class Trace:
                     registers.append(register)
                     values.append(as_type(leaf, like.dtype))
                 continue
+            target = place.stored if place is not None else self.registers_for(like)
+            found.append(place if place is not None else self.stored(target.arrays, target.shape, target.offsets, target.offset))
             if leaf is None:
-                raise Unfilled
+                continue  # the registers hold nothing: a sequence without elements
             memory = self.in_memory(leaf).stored
             assert memory is not None
-            target = place.stored if place is not None else self.registers_like(memory)
             pairs = list(zip(_all_arrays(target), _all_arrays(memory), strict=True))
             arrays += [pair[0] for pair in pairs]
             sources += [pair[1] for pair in pairs]
@@ -477,12 +478,18 @@ class Trace:
             if target.offset is not None:
                 registers.append(target.offset)
                 values.append(memory.offset or ZERO)
-            found.append(place if place is not None else self.stored(target.arrays, target.shape, target.offsets, target.offset))
         if arrays:
             self.emit(Alias(tuple(arrays), tuple(sources)))
         if registers:
             self.emit(Compute(tuple(registers), tuple(values)))
         return rebuilt(outline, iter(found))
+
+    def registers_for(self, sequence: Sequence) -> Stored:
+        """Return new registers for what a sequence would be in memory; nothing is put there."""
+        with self.block():
+            memory = self.in_memory(sequence).stored
+        assert memory is not None
+        return self.registers_like(memory)
 
     def registers_like(self, memory: Stored) -> Stored:
         """Return new registers for whatever may be in memory as `memory` is."""
@@ -502,10 +509,6 @@ class Trace:
 
 # the joint structure and types of two values, and both in that structure; None stands for what is not defined
 Merge = Callable[[Value, Value], tuple[Value, Value, Value]]
-
-
-class Unfilled(Exception):
-    """A sequence that is defined on one side of a choice only is used after it."""
 
 
 def selected(condition: Node, x: Node, y: Node) -> Node:

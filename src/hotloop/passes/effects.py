@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from hotloop.dtypes import DType, bool_
 from hotloop.ir.graph import LOOP, Node, constant
 from hotloop.ir.op import REGISTRY, Op
 from hotloop.ir.rewrite import Scopes, walk
-from hotloop.ir.sweep import AT, Filter, Fold, Operator, Reduce, Scan, Scatter, Store, Sweep
+from hotloop.ir.sweep import AT, Filter, Fold, Operator, Reduce, Scan, Scatter, Store, Sweep, array_register, at
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import BLOCK, CHUNK, FOLDS, LANES, identity, length
 from hotloop.passes.price import Prices
@@ -26,6 +27,7 @@ SCALAR = 5  # times as long takes what is written element by element
 PICOSECONDS_A_BYTE = 25  # of memory that is read or written in order
 RANDOM_ACCESS = 1000  # of a place that data decides
 CHUNK_PICOSECONDS = 400_000_000  # that a chunk should take at most, where chunks of CHUNK elements take longer
+DEAR = 16  # additions from which on a value is put in memory before a scan or scatter
 UNEVEN = 16  # times shorter chunks are where the time of an element depends on data
 INNER_TRIPS = 64  # that a loop of unknown length is taken for, in estimates of cost
 _ROWS = {REGISTRY[name] for name in FOLDS.values()}
@@ -62,7 +64,8 @@ class Task:
     """Effects that one function has together. mode: as in plans of `_runner.ParallelFunction`.
 
     flags: (bool, register): whether it holds for any element. segmented: reductions take each chunk in LANES
-    segments of equal length, one in each lane, and combine what they give in order.
+    segments of equal length, one in each lane, and combine what they give in order. makes: arrays of an element
+    for each of the sweep's, which are allocated before, and read by later tasks of the sweep alone.
     """
 
     sweep: Sweep
@@ -75,6 +78,7 @@ class Task:
     filter: Filter | None = None
     scatter: Scatter | None = None
     segmented: bool = False
+    makes: tuple[Node, ...] = ()
 
     @property
     def operators(self) -> list[Operator]:
@@ -177,7 +181,37 @@ def tasks(sweep: Sweep) -> list[Task]:
     assert isinstance(scan, Scan | None), "a scan"
     assert isinstance(filters, Filter | None), "a filter"
     assert isinstance(scatter, Scatter | None), "a scatter"
-    return [*found, Task(sweep, mode, tuple(stores), tuple(flags), scan=scan, filter=filters, scatter=scatter)]
+    last = Task(sweep, mode, tuple(stores), tuple(flags), scan=scan, filter=filters, scatter=scatter)
+    return [*found, *_with_values_before(last)] if scan or scatter else [*found, last]
+
+
+def _with_values_before(task: Task) -> list[Task]:
+    """Return a task, after one that computes on lanes and threads what takes long of what goes into its scan or scatter."""
+    effect = task.scan or task.scatter
+    assert effect is not None, "asked before"
+    index = task.sweep.index
+    nodes = [*effect.values, *([effect.place, *_given(effect.keep)] if isinstance(effect, Scatter) else [])]
+    dear = {node.id: node for node in nodes if _is_dear(node, index)}
+    if not dear:
+        return [task]
+    arrays = {number: array_register(node.dtype) for number, node in dear.items()}
+    values = {number: at(array, index) for number, array in arrays.items()}
+    stores = tuple([Store(arrays[number], index, node) for number, node in dear.items()])
+    changed: dict[str, Any] = {"values": tuple([values.get(node.id, node) for node in effect.values])}
+    if isinstance(effect, Scatter):
+        changed["place"] = values.get(effect.place.id, effect.place)
+        changed["keep"] = None if effect.keep is None else values.get(effect.keep.id, effect.keep)
+    first = Task(task.sweep, "each", stores, makes=tuple(arrays.values()))
+    after = replace(effect, **changed)
+    return [first, replace(task, scan=after) if isinstance(after, Scan) else replace(task, scatter=after)]
+
+
+def _is_dear(node: Node, index: Node) -> bool:
+    """Whether a value takes so long that lanes and threads are worth a place in memory for it."""
+    versions = Versions([node], index)
+    inside = [inner for inner in versions.walk([node]) if versions.varies(inner)]
+    prices = Prices()
+    return sum(DEAR if inner.op is LOOP else prices.of(inner) for inner in inside) >= DEAR and has_lanes(inside)
 
 
 def _reductions(sweep: Sweep, folds: Sequence[Folding], reduces: Sequence[Reduce]) -> list[Task]:

@@ -1,6 +1,7 @@
-"""Reductions by any associative operator on vectors of lanes: each lane takes a segment of the chunk, and what they give is combined in order.
+"""Reductions by any associative operator on vectors of lanes: each lane takes a segment of the chunk.
 
-So the operator need not be commutative. Elements are read lane by lane, since segments are far from each other.
+What they give is combined in order, so the operator need not be commutative. Elements are read lane by lane, since
+segments are far from each other.
 """
 
 from __future__ import annotations

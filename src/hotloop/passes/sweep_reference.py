@@ -64,6 +64,8 @@ def _run(step: Step, memory: Values) -> None:
     match step:
         case Sweep():
             for task in tasks(step):
+                for array in task.makes:
+                    memory[array.id] = np.zeros(max(0, int(_one(step.count, memory))), array.dtype.numpy)
                 _Executor(task, memory).run()
         case Compute():
             memory.update(zip([node.id for node in step.registers], _evaluate(step.values, memory), strict=True))

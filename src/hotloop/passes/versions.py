@@ -20,6 +20,7 @@ from hotloop.passes.affine import Affine, Analysis, Fact, possible, settled, str
 _COUNTED = {REGISTRY["to_float64"], REGISTRY["to_int32"]}
 _TO_FLOAT32, _TO_INT64 = REGISTRY["to_float32"], REGISTRY["to_int64"]
 MOST = 3  # versions of one body, and conditions that are assumed for one
+LARGE = 150  # operations from which on there is one version
 
 
 class Read(NamedTuple):
@@ -79,7 +80,7 @@ class Versions:
         """Return bodies that read in order: one, or several where conditions divide the elements, the most reading one first."""
         found: list[Version] = []
         self._divide(self.ends, [], found)
-        return found[:MOST]
+        return found[: MOST if len(self._varying) < LARGE else 1]
 
     def _divide(self, ends: list[Node], assumed: list[Fact], found: list[Version]) -> None:
         """Settle conditions by what is read, then by assuming them either way."""

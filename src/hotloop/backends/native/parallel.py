@@ -191,8 +191,11 @@ class _Linker:
     def _add_step(self, step: Step) -> None:
         match step:
             case Sweep():
+                made: list[Node] = []
                 for task in tasks(step):
                     self._add_task(task)
+                    made += task.makes
+                self._release(made)
             case Compute():
                 self._compute(step.values, [self._scalar(register) for register in step.registers])
             case Allocate():
@@ -259,6 +262,8 @@ class _Linker:
 
     def _add_task(self, task: Task) -> None:
         count = self._register(task.sweep.count)
+        for array in task.makes:
+            self.ops.append(("allocate", self._array(array), count))
         starts = [NONE if state.init is None else self._register(state.init) for state in task.states]
         self.frame.begin()
         slots = Slots.of(task, self.frame)
