@@ -30,7 +30,7 @@ def axpy(a, x, y, out):
 
 
 def three(x, y, z, out):
-    for i in range(len(x)):
+    for i in prange(len(x)):
         out[i] = x[i] * y[i] + z[i]
 
 

@@ -89,8 +89,8 @@ def over_shape(
     return lazy(interpreter, length, element)
 
 
-def zip_(interpreter: Interpreter, place: Place, *values: Value) -> Value:
-    """Combine elements at each place into tuples."""
+def zip_(interpreter: Interpreter, place: Place, *values: Value, strict: Value = None) -> Value:
+    """Combine elements at each place into tuples. Lengths must be equal, with or without `strict=True`."""
     if not values:
         place.refuse(TypeMismatch, "zip() needs at least one sequence.")
     whole = same_length(interpreter, place, "zip", [sequence(place, value, "zip") for value in values])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import bool_, int64
-from hotloop.errors import ShapeError, TypeMismatch
+from hotloop.errors import ShapeError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Node, apply, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Allocate, Compute, Effect, Fold, Inner, Scan, Sort, SortBy, Store, array_register, at
@@ -302,7 +302,7 @@ def sorted_rows(
         with trace.body() as frame:
             answer = interpreter.call(less, [trace.element(values, first), trace.element(values, second)], place)
         if frame.faults:
-            place.refuse(TypeMismatch, f"the order of {name}() must not be able to fail. Compute keys first, and sort by them.")
+            place.refuse(SyntaxRefused, f"the order of {name}() must not be able to fail. Compute keys first, and sort by them.")
         before = apply(or_, apply(lt, x, y), apply(REGISTRY["and"], apply(eq, x, y), truth(answer)))
         trace.emit(SortBy(rows.total, first, second, before, places))
     elif len(arrays) == 1:

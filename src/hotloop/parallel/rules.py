@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotloop.dtypes import COMPUTE, DType, bool_, int64
 from hotloop.errors import TypeMismatch
-from hotloop.ir.op import REGISTRY
+from hotloop.ir.op import REGISTRY, Op
 from hotloop.parallel import arithmetic, combining, moving, ordering, rows, searching, stencils
 from hotloop.parallel.values import Number, Sequence, Value, describe, leaves, strong
 
@@ -102,13 +102,13 @@ def _where(interpreter: Interpreter, place: Place, condition: Value, a: Value, b
     return interpreter.trace.choose(arithmetic.truth(number), lambda: a, lambda: b, interpreter.merge)
 
 
+def _of_floats(op: Op) -> bool:
+    return all(dtype.is_float for types, _ in op.types.overloads for dtype in types)
+
+
 def _scalar_rules() -> dict[str, Rule]:
-    found: dict[str, Rule] = {}
-    floats = [op for op in REGISTRY.values() if op.c is not None and not op.internal and op.types.overloads]
-    for op in floats:
-        types = [types for types, _ in op.types.overloads]
-        if all(dtype.is_float for overload in types for dtype in overload):
-            found[op.name] = _scalar(op.name, arithmetic.function_of_floats(op), op.arity)
+    floats = [op for op in REGISTRY.values() if op.c is not None and not op.internal and op.types.overloads and _of_floats(op)]
+    found: dict[str, Rule] = {op.name: _scalar(op.name, arithmetic.function_of_floats(op), op.arity) for op in floats}
     for name in ("floor", "ceil", "trunc", "round"):
         found[name] = _scalar(name, arithmetic.rounding(REGISTRY[name]), 1)
     for name, of_integers in (("isnan", False), ("isinf", False), ("isfinite", True)):

@@ -36,6 +36,18 @@ class _Group:
     parts: list[Part]
 
 
+@dataclass(slots=True)
+class _Rows:
+    """A sweep with an inner loop: count, index, outer index by that, loop, and the place of a pair of indices among all `total`."""
+
+    count: Node
+    index: Node
+    mapping: dict[int, Node]
+    inner: Inner
+    place: Node
+    total: Node
+
+
 def add_parts(parts: Iterable[Part], adjoints: Adjoints, distinct: Iterable[Node] = ()) -> None:
     """Append steps that add parts to derivatives. distinct: places of which no two elements of a sweep have one."""
     writer = _Writer(adjoints, {node.id for node in distinct})
@@ -171,17 +183,52 @@ class _Writer:
         self.steps.append(Sweep(count, index, tuple(effects), _inner(kept, mapping)))
 
     def _scatter(self, kept: tuple[Dim, ...], triples: Sequence[tuple[Node, Node, Node]]) -> None:
-        """Add one after the other; what takes long is computed before, on all threads."""
-        count, index, mapping = self._sweep_over(kept[0])
-        triples = _moved(triples, mapping)
-        if len(kept) == 1 and max(_cost(value) for _, _, value in triples) > DEAR:
-            arrays = self._kept_in_memory(count, index, [value for _, _, value in triples])
-            triples = [(target, place, at(array, index)) for (target, place, _), array in zip(triples, arrays, strict=True)]
+        """Add one after the other; what takes long, and what loops give, is computed before, on all threads."""
+        if len(kept) == 2:
+            count, index, triples = self._in_rows(kept, triples)
+        else:
+            count, index, mapping = self._sweep_over(kept[0])
+            triples = _moved(triples, mapping)
+            if max(_cost(value) for _, _, value in triples) > DEAR:
+                arrays = self._kept_in_memory(count, index, [value for _, _, value in triples])
+                triples = [(target, place, at(array, index)) for (target, place, _), array in zip(triples, arrays, strict=True)]
         for array, place, value in triples:
             total, _ = self.adjoints.begin(array, False)
             left, right = param_node(value.dtype, ()), param_node(value.dtype, ())
             plus = Operator((left,), (right,), (apply(add, left, right),))
-            self.steps.append(Sweep(count, index, (Scatter((total,), place, (value,), None, plus),), _inner(kept, mapping)))
+            self.steps.append(Sweep(count, index, (Scatter((total,), place, (value,), None, plus),)))
+
+    def _in_rows(self, kept: tuple[Dim, ...], triples: Sequence[tuple[Node, Node, Node]]) -> tuple[Node, Node, list[tuple[Node, Node, Node]]]:
+        """Return count and index of all pairs of two indices, and places and values in memory by it."""
+        rows = self._rows_of(*kept)
+        nodes = list(dict.fromkeys(node for _, place, value in triples for node in (place, value)))
+        arrays = [array_register(node.dtype) for node in nodes]
+        moved = substitute(nodes, rows.mapping)
+        stores = tuple([Store(array, rows.place, node) for array, node in zip(arrays, moved, strict=True)])
+        self.steps.extend([*[Allocate(array, rows.total) for array in arrays], Sweep(rows.count, rows.index, stores, rows.inner)])
+        index = param_node(int64, ())
+        known = {node.id: at(array, index) for node, array in zip(nodes, arrays, strict=True)}
+        return rows.total, index, [(array, known[place.id], known[value.id]) for array, place, value in triples]
+
+    def _rows_of(self, outer: Dim, inner: Dim) -> _Rows:
+        """Return a sweep over one dim with another inside, and where each pair of indices lies if all lie in order."""
+        count, row, mapping = self._sweep_over(outer)
+        width = apply(maximum, inner.extent, ZERO)
+        width, low, high = substitute([width, inner.low, inner.high], mapping)
+        if not depends(width, [row]):
+            (total,) = in_registers([apply(mul, apply(maximum, count, ZERO), width)], self.steps)
+            start = apply(mul, row, width)
+        else:
+            offsets, total = array_register(int64), param_node(int64, ())
+            left, right = param_node(int64, ()), param_node(int64, ())
+            plus = Operator((left,), (right,), (apply(add, left, right),))
+            self.steps.extend([
+                Allocate(offsets, count), Sweep(count, row, (Scan((offsets,), row, plus, (width,), (ZERO,), True),)),
+                Sweep(count, row, (Fold(total, add, width),)),
+            ])  # fmt: skip
+            start = at(offsets, row)
+        place = apply(add, start, apply(sub, inner.index, low))
+        return _Rows(count, row, mapping, Inner(inner.index, low, high), place, total)
 
     def _kept_in_memory(self, count: Node, index: Node, values: Sequence[Node]) -> list[Node]:
         arrays = [array_register(value.dtype) for value in values]
@@ -227,24 +274,15 @@ class _Writer:
             second = apply(add, inner.low, apply(mod, index, safe))
             count = apply(mul, apply(maximum, outer.extent, ZERO), width)
             return Dim(index, ZERO, in_registers([count], self.steps)[0]), {outer.index.id: first, inner.index.id: second}
-        return self._joint_ragged(outer, inner, index, width)
+        return self._joint_ragged(outer, inner, index)
 
-    def _joint_ragged(self, outer: Dim, inner: Dim, index: Node, width: Node) -> tuple[Dim, dict[int, Node]]:
-        count, row, mapping = self._sweep_over(outer)
-        width, low, high = substitute([width, inner.low, inner.high], mapping)
-        offsets, rows, columns = (array_register(int64) for _ in range(3))
-        left, right, total = (param_node(int64, ()) for _ in range(3))
-        plus = Operator((left,), (right,), (apply(add, left, right),))
-        place = apply(add, at(offsets, row), apply(sub, inner.index, low))
-        value = substitute([outer.index], mapping)[0]
-        self.steps.extend([
-            Allocate(offsets, count),
-            Sweep(count, row, (Scan((offsets,), row, plus, (width,), (ZERO,), True),)),
-            Sweep(count, row, (Fold(total, add, width),)),
-            Allocate(rows, total), Allocate(columns, total),
-            Sweep(count, row, (Store(rows, place, value), Store(columns, place, inner.index)), Inner(inner.index, low, high)),
-        ])  # fmt: skip
-        return Dim(index, ZERO, total), {outer.index.id: at(rows, index), inner.index.id: at(columns, index)}
+    def _joint_ragged(self, outer: Dim, inner: Dim, index: Node) -> tuple[Dim, dict[int, Node]]:
+        rows = self._rows_of(outer, inner)
+        first, second = array_register(int64), array_register(int64)
+        value = substitute([outer.index], rows.mapping)[0]
+        stores = (Store(first, rows.place, value), Store(second, rows.place, inner.index))
+        self.steps.extend([Allocate(first, rows.total), Allocate(second, rows.total), Sweep(rows.count, rows.index, stores, rows.inner)])
+        return Dim(index, ZERO, rows.total), {outer.index.id: at(first, index), inner.index.id: at(second, index)}
 
 
 def _summed_over(dims: Sequence[Dim], values: Sequence[Node]) -> list[Node]:
