@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import dataclasses
 import functools
 import os
 import sys
@@ -31,6 +32,7 @@ Array = np.ndarray[Any, Any]
 PACKAGES = ("hotloop", "numpy", "numba")
 OWN, OWN_ONE, C, C_ONE, C_WIDER = "hotloop", "hotloop, one core", "C", "C, one core", "C AVX-512"
 NUMBA, NUMPY = "Numba", "NumPy"
+OWN_NAMED = "hotloop, of a function that calls another @cu function"
 PROCESSES = 3  # fresh ones for first calls
 SMALL = 100
 
@@ -204,6 +206,9 @@ def calls(options: argparse.Namespace) -> dict[str, Timing]:
         if peers.installed(package) and label != C_WIDER:
             side = sides.attempt(label, functools.partial(_checked, label, case, data, "float64", x * y + z, make))
             loops |= {label: _many(side)} if side else {}
+            if label == OWN:
+                named = dataclasses.replace(case, name="three_named")
+                loops[OWN_NAMED] = _many(_checked(OWN_NAMED, named, data, "float64", x * y + z, make))
     return measure.interleaved(loops, repeats=options.repeats)
 
 
@@ -316,6 +321,7 @@ def _report_calls(report: Report, options: argparse.Namespace) -> None:
     say(f"\na call with three arrays of {SMALL} elements\n" + measure.table(["", "ns", "spread"], rows))
     if OWN in found:
         report.at_most("a call with three small arrays", found[OWN].us, 2.0, " us")
+        report.at_most("the same of a function that calls another", found[OWN_NAMED].us, 2.0, " us")
 
 
 def _report_firsts(report: Report, options: argparse.Namespace) -> None:

@@ -168,3 +168,13 @@ def generation(cells):
 @cu
 def three(x, y, z):
     return [a * b + c for a, b, c in zip(x, y, z)]
+
+
+@cu
+def step(a, b, c):
+    return a * b + c
+
+
+@cu
+def three_named(x, y, z):
+    return map(step, x, y, z)

@@ -172,7 +172,7 @@ def test_few_elements_come_out_in_the_one_stable_order(sorts, kind, name, descen
         assert_sorted(sorts, [INPUTS[name](rng, kind, count)], [descending], 1)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_elements_come_out_the_same_on_any_number_of_threads(sorts, kind, name, threads):
@@ -181,7 +181,7 @@ def test_many_elements_come_out_the_same_on_any_number_of_threads(sorts, kind, n
         assert_sorted(sorts, [INPUTS[name](rng, kind, count)], [count % 2 == 0], threads)
 
 
-@pytest.mark.parametrize("name", ["random", "outliers", "few", "mixed"])
+@pytest.mark.parametrize("name", ["random", "outliers", "mixed"])
 @pytest.mark.parametrize("kind", "iqfd")
 def test_a_million_elements(sorts, kind, name):
     assert_sorted(sorts, [INPUTS[name](np.random.default_rng(3), kind, 1_000_000)], [kind == "d"], 2)

@@ -72,7 +72,7 @@ def _is_below(trace: Trace, base: Node, ahead: int, length: Node) -> bool:
     """Whether base + ahead is known to be below a length."""
     limit = trace.below.get(base.id)
     if limit is not None:
-        end, more = shifted(limit)
+        end, more = shifted(_unclamped(limit))
         if end is length and more + ahead <= 0:
             return True
     end, extra = shifted(length)
@@ -80,6 +80,13 @@ def _is_below(trace: Trace, base: Node, ahead: int, length: Node) -> bool:
         if x is base and limit is end and op in (lt, le) and more - extra + ahead + (op is le) <= 0:
             return True
     return False
+
+
+def _unclamped(limit: Node) -> Node:
+    """Return e of max(0, e): where there is an index below it at all, e is above 0."""
+    if limit.op is maximum and limit.args[0].is_const and limit.args[0].attr.value == 0:
+        return limit.args[1]
+    return limit
 
 
 def _facts(guard: Node) -> Iterator[tuple[object, Node, Node, int]]:

@@ -161,9 +161,7 @@ def _reduced_in_loop(interpreter: Interpreter, combine: Combine, source: Sequenc
     types, weaks = [leaf.dtype for leaf in leaves(outline)], [leaf.weak for leaf in leaves(outline)]
     first = with_types(trace.element(source, ZERO) if start is None else start, types, weaks)
 
-    def step(carried: Items[Node]) -> list[Node]:
-        place, *nodes = carried
-        trace.below[place.id] = source.length
+    def step(place: Node, nodes: Items[Node]) -> list[Node]:
         so_far = rebuilt(outline, iter([Number(node, light) for node, light in zip(nodes, weaks, strict=True)]))
 
         def combined() -> Value:
@@ -171,11 +169,10 @@ def _reduced_in_loop(interpreter: Interpreter, combine: Combine, source: Sequenc
 
         keep = source.keep
         following = combined() if keep is None else trace.choose(keep(place), combined, lambda: so_far, interpreter.merge)
-        return [apply(add, place, ONE), *[leaf.node for leaf in leaves(following)]]
+        return [leaf.node for leaf in leaves(following)]
 
-    inits = [ZERO if start is not None else ONE, *[leaf.node for leaf in leaves(first)]]
-    found = trace.loop(inits, lambda carried: apply(lt, carried[0], source.length), step)
-    return rebuilt(outline, iter([Number(node, light) for node, light in zip(found[1:], weaks, strict=True)]))
+    found = trace.counted(source.length, ZERO if start is not None else ONE, [leaf.node for leaf in leaves(first)], step)
+    return rebuilt(outline, iter([Number(node, light) for node, light in zip(found, weaks, strict=True)]))
 
 
 def reduce_(interpreter: Interpreter, place: Place, function: Value, value: Value, start: Value = None) -> Value:

@@ -210,7 +210,12 @@ class Expressions:
     def _merge_sequences(self, a: Sequence, b: Sequence, place: Place | None) -> tuple[Value, Value, Value]:
         """Return sequences whose elements are of one type."""
         trace = self.trace
-        x, y = trace.probe(a), trace.probe(b)
+        (x, deep), (y, deep_too) = trace.innermost(a), trace.innermost(b)
+        if deep != deep_too:
+            message = f"this is a sequence of {deep} dimensions or one of {deep_too}, and must be one or the other."
+            if place is None:
+                raise TypeMismatch(message)
+            place.refuse(TypeMismatch, message)
         joint, _, _ = self._merge(x, y, place)
         first, second = (s if same_types(kind, joint) else _converted(trace, s, joint) for s, kind in ((a, x), (b, y)))
         return first, first, second
@@ -227,7 +232,10 @@ def _converted(trace: Trace, sequence: Sequence, joint: Value) -> Sequence:
     """Return a sequence with elements of a wider type."""
 
     def element(place: Node) -> Value:
-        pairs = zip(leaves(trace.element(sequence, place)), leaves(joint), strict=True)
+        value = sequence.element(place)
+        if isinstance(value, Sequence):
+            return _converted(trace, value, joint)
+        pairs = zip(leaves(value), leaves(joint), strict=True)
         return rebuilt(joint, iter([Number(as_type(x, like.dtype)) if isinstance(like, Number) else x for x, like in pairs]))
 
     return Sequence(sequence.length, element, sequence.depth, keep=sequence.keep)

@@ -103,6 +103,22 @@ def known_as(function: Callable[..., Any]) -> str | None:
     return found.name if found is not None and set(map(id, found.operands)) == {id(left), id(right)} else None
 
 
+def known_parts(function: Callable[..., Any], form: Form) -> list[str] | None:
+    """Return the names of the rows that a function of two tuples is, part by part; None if it is anything else."""
+    if not isinstance(form, Records) or not all(isinstance(part, np.ndarray) and part.ndim == 1 for part in form.fields):
+        return None
+    left, right = (tuple([Symbol(f"{side}{k}") for k in range(len(form.fields))]) for side in ("left", "right"))
+    try:
+        found = function(left, right)
+    except (HotloopError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # whatever it does with numbers alone
+        return None
+    if not isinstance(found, tuple) or len(found) != len(left) or not all(isinstance(part, Symbol) for part in found):
+        return None
+    pairs = zip(found, left, right, strict=True)
+    known = all(part.name in _FOLDS and set(map(id, part.operands)) == {id(x), id(y)} for part, x, y in pairs)
+    return [part.name for part in found] if known else None
+
+
 def recorded(function: Callable[..., Any], *symbols: Any) -> Symbol | None:
     """Return what a function does with symbols, if it is one operation; None for anything else."""
     try:
@@ -124,8 +140,12 @@ def chunks(form: Form, holds: Array | None = None) -> list[Form]:
     return [cut(form, start, end) for start, end in zip([0, *ends], ends, strict=False) if start < end]
 
 
-def _filled(row: str | None, form: Form, holds: Array | None) -> Form | None:
+def _filled(row: str | None, form: Form, holds: Array | None, parts: list[str] | None = None) -> Form | None:
     """Return a filtered sequence of numbers with what changes nothing in the places of those that were left out."""
+    if holds is not None and parts is not None and form_length(form):
+        assert isinstance(form, Records), "tuples have parts"
+        full_parts = [_filled(name, part, holds) for name, part in zip(parts, form.fields, strict=True)]
+        return Records(tuple([part for part in full_parts if part is not None]))
     if holds is None or row not in _FOLDS or not isinstance(form, np.ndarray) or not len(form):
         return None
     full = np.full(len(holds), identity(REGISTRY[row], as_dtype(form.dtype)), form.dtype)
@@ -138,6 +158,11 @@ def combined(function: Operator, chunk: Form, kind: Type) -> Any:
     row = _FOLDS.get(known_as(function) or "")
     if row is not None and row.lower is not None and isinstance(chunk, np.ndarray) and chunk.ndim == 1:
         return row.lower(chunk, axes=(0,))[()]
+    parts = known_parts(function, chunk)
+    if parts is not None:
+        assert isinstance(chunk, Records), "tuples have parts"
+        pairs = zip(parts, chunk.fields, strict=True)
+        return tuple([_FOLDS[name].lower(part, axes=(0,))[()] for name, part in pairs])  # type: ignore[misc]
     return _in_order(function, items(chunk), kind)
 
 
@@ -182,7 +207,7 @@ def _reduced(name: str, function: Operator, form: Form, inits: tuple[Any, ...], 
 
 def _by_chunks(function: Operator, form: Form, starts: list[Any], kind: Type, holds: Array | None) -> Any:
     row = known_as(function)
-    full = _filled(row, form, holds)
+    full = _filled(row, form, holds, known_parts(function, form))
     totals = [combined(function, piece, kind) for piece in (chunks(form, holds) if full is None else chunks(full))]
     if row in _FOLDS and type_of_elements(form) is not None and totals:  # init + (what the chunks give)
         totals = [_in_order(function, totals, kind)]

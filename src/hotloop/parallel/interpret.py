@@ -12,7 +12,7 @@ from hotloop.errors import BoundsError, HotloopError, ShapeError, SyntaxRefused,
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel.blame import called_from
-from hotloop.parallel.bounds import is_inside
+from hotloop.parallel.bounds import is_inside, is_natural
 from hotloop.parallel.expressions import Expressions, bool_node
 from hotloop.parallel.moving import over_shape
 from hotloop.parallel.place import Place
@@ -85,15 +85,29 @@ class Interpreter(Expressions):
         if is_inside(self.trace, index, length):
             # only where the guard holds: elsewhere it is computed too, and must not read anything
             return index if self.trace.guard is TRUE else apply(select, self.trace.guard, index, ZERO)
+        if (place_of_range := self._in_range(index, length, place)) is not None:
+            return place_of_range
         wrapped = index if limit is not None else apply(select, apply(lt, index, ZERO), apply(add, index, length), index)
         wrong = apply(or_, apply(lt, wrapped, ZERO), apply(ge, wrapped, length))
 
-        def error(values: Items[Any]) -> Exception:
-            known = f"{values[0]} is out of range for {values[1]} elements" if len(values) == 2 else "out of range"
-            return place.error(BoundsError, f"index {known}.")
-
-        self.trace.fault(wrong, Site(error), (index, length))
+        self.trace.fault(wrong, _out_of_range(place), (index, length))
         return apply(select, wrong, ZERO, wrapped)
+
+    def _in_range(self, index: Node, length: Node, place: Place) -> Node | None:
+        """Return where an index of a loop over first, first + 1, ... reads, if the loop may be checked as a whole."""
+        trace = self.trace
+        frame = trace.frames[-1] if trace.frames else None
+        if frame is None or frame.counter is None or trace.guard is not TRUE or trace.diagnose or index.op is not add:
+            return None
+        if frame.counter not in index.args:
+            return None
+        first = index.args[1] if index.args[0] is frame.counter else index.args[0]
+        if first.id > frame.counter.id:
+            return None
+        trace.sites.append(_out_of_range(place))
+        frame.ranges.append((first, length))
+        frame.range_site = len(trace.sites) - 1
+        return index if is_natural(trace, first) else apply(select, apply(lt, index, ZERO), apply(add, index, length), index)
 
     def whole(self, sequence: Sequence) -> Sequence:
         """Return a sequence whose every place counts: what `filter` left is put in memory."""
@@ -374,6 +388,14 @@ class Interpreter(Expressions):
     def apply(self, function: Value, place: Place, *arguments: Value) -> Value:
         """Return the result of a function that was given to a primitive."""
         return self.call(function, arguments, place)
+
+
+def _out_of_range(place: Place) -> Site:
+    def error(values: Items[Any]) -> Exception:
+        known = f"{values[0]} is out of range for {values[1]} elements" if len(values) == 2 else "out of range"
+        return place.error(BoundsError, f"index {known}.")
+
+    return Site(error)
 
 
 def _outer(parent: Any) -> FunctionType | None:

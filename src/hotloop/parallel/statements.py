@@ -330,7 +330,7 @@ class Statements(Interpreter):
             return tuple(after[name] for name in known)
 
         if self.trace.depth:
-            final = self._carry_numbers(scope, inits, likes, known, holds, body, finish)
+            final = self._carry_numbers(scope, inits, likes, known, holds, body, finish, node)
         else:
             final = self._carry_steps(scope, inits, likes, known, holds, body, finish)
         scope.values.update(zip(known, final, strict=True))
@@ -344,11 +344,25 @@ class Statements(Interpreter):
             if value is None:
                 continue
             joint = value if before is None else self._merge(before, value, place)[0]
-            _refuse_other_elements(name, before, joint, place)
+            self._refuse_other_elements(name, before, value, place)
             if before is None or not _same_types(before, joint):
                 changed[name], again = joint, True
         if again:
             raise Retype(changed)
+
+    def _refuse_other_elements(self, name: str, before: Value, after: Value, place: Place) -> None:
+        """Refuse a sequence whose elements have another type after the body of a loop: it lies in memory as it was before."""
+        pairs = zip(leaves(before), leaves(after), strict=True) if before is not None else ()
+        for x, y in pairs:
+            if not (isinstance(x, Sequence) and isinstance(y, Sequence)) or x is y:
+                continue
+            old, new = (leaves(self.trace.innermost(sequence)[0]) for sequence in (x, y))
+            if [leaf.dtype for leaf in old] != [leaf.dtype for leaf in new]:
+                wanted = next(leaf.dtype.name for leaf, other in zip(new, old, strict=True) if leaf.dtype is not other.dtype)
+                place.refuse(
+                    TypeMismatch, f"{name} has elements of another type after the body of this loop ({describe(tuple(new))}) than before "
+                    f"it ({describe(tuple(old))}). Convert them before: {name} = [{wanted}(a) for a in {name}], or in the body."
+                )  # fmt: skip
 
     def _refuse_carried(self, known: dict[str, Value], place: Place) -> None:
         for name, value in known.items():
@@ -359,7 +373,7 @@ class Statements(Interpreter):
 
     def _carry_numbers(
         self, scope: Scope, inits: Value, likes: Value, known: dict[str, Value], holds: Callable[[Scope], Node],
-        body: Callable[[Scope], None], finish: Callable[[Scope], Value],
+        body: Callable[[Scope], None], finish: Callable[[Scope], Value], node: ast.AST,
     ) -> Value:  # fmt: skip
         def bound(params: Items[Node]) -> Scope:
             inner = scope.copy()
@@ -371,7 +385,7 @@ class Statements(Interpreter):
             body(inner)
             return _nodes(finish(inner), likes)
 
-        found = self.trace.loop(_nodes(inits, likes), lambda params: holds(bound(params)), step)
+        found = self.trace.loop(_nodes(inits, likes), lambda params: holds(bound(params)), step, isinstance(node, ast.For))
         return _numbers(likes, found)
 
     def _carry_steps(
@@ -435,18 +449,6 @@ def _outside(scope: Scope, name: str) -> Value:
 def _same_types(a: Value, b: Value) -> bool:
     pairs = list(zip(leaves(a), leaves(b), strict=True))
     return all((x.dtype, x.weak) == (y.dtype, y.weak) for x, y in pairs if isinstance(x, Number))
-
-
-def _refuse_other_elements(name: str, before: Value, joint: Value, place: Place) -> None:
-    """Refuse a sequence whose elements have another type after the body of a loop: it lies in memory as it was before."""
-    if before is None:
-        return
-    for x, y in zip(leaves(before), leaves(joint), strict=True):
-        if isinstance(x, Sequence) and x is not y:
-            place.refuse(
-                TypeMismatch, f"{name} has elements of another type after the body of this loop than before it. Convert them before: "
-                f"{name} = [float64(a) for a in {name}]."
-            )  # fmt: skip
 
 
 @lru_cache(maxsize=1024)

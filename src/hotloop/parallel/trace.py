@@ -47,7 +47,7 @@ TRUE = constant(True, bool_, structural=False)
 FALSE = constant(False, bool_, structural=False)
 ZERO, ONE = constant(0, int64, structural=False), constant(1, int64, structural=False)
 or_, and_, invert, select = logic.or_, logic.and_, logic.invert, logic.select
-add, mul = REGISTRY["add"], REGISTRY["mul"]
+add, mul, neg, lt, gt = (REGISTRY[name] for name in ("add", "mul", "neg", "lt", "gt"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,10 @@ class Frame:
     faults: list[Pending] = field(default_factory=list)
     elements: dict[tuple[int, int, int], Value] = field(default_factory=dict)
     alive: list[Any] = field(default_factory=list)  # what the keys of `elements` identify by address
+    counter: Node | None = None  # of a loop over places: the place, and how many there are
+    count: Node | None = None
+    ranges: list[tuple[Node, Node]] = field(default_factory=list)  # (first, length): all of first + place must be in range
+    range_site: int = 0
 
 
 class Trace:
@@ -185,7 +189,7 @@ class Trace:
             made = list(effects(index))
             rows = inner(index) if inner else None
         after: list[Step] = []
-        for pending in frame.faults:
+        for pending in self._gathered(frame.faults):
             into = param_node(bool_, ())
             made.append(Fold(into, or_, pending.condition))
             after.append(self._diagnosis(count, index, pending, into))
@@ -309,34 +313,75 @@ class Trace:
     # -- loops over elements, and choices ----------------------------------------------------------
 
     def loop(
-        self, inits: Items[Node], condition: Callable[[Items[Node]], Node], step: Callable[[Items[Node]], Items[Node]]
+        self, inits: Items[Node], condition: Callable[[Items[Node]], Node], step: Callable[[Items[Node]], Items[Node]],
+        bounded: bool = False,
     ) -> list[Node]:  # fmt: skip
-        """Return what scalars are after a loop inside of a body. The types of inits and results agree."""
-        params = [param_node(init.dtype, ()) for init in inits]
-        self.bound.update([param.id for param in params])
+        """Return what scalars are after a loop inside of a body. The types of inits and results agree.
+
+        bounded: the loop ends whatever is computed in it. Others end at their first fault: what they read then is not what they
+        should.
+        """
+        params = self._params(inits)
         with self.body() as frame:
             holds = condition(params)
-            tested = len(frame.faults)
+            tested = [pending.condition for pending in frame.faults]
             results = list(step(params))
+        return self._built(params, inits, holds, results, self._gathered(frame.faults), tested, bounded)
+
+    def counted(self, count: Node, start: Node, inits: Items[Node], step: Callable[[Node, Items[Node]], Items[Node]]) -> list[Node]:
+        """Return what scalars are after a loop over places from `start` up to `count`, inside of a body."""
+        params = self._params([start, *inits])
+        place, limit = params[0], param_node(int64, ())
+        self.below[place.id] = count
+        with self.body() as frame:
+            frame.counter, frame.count = place, count
+            results = [apply(add, place, ONE), *step(place, params[1:])]
+        wrong = FALSE
+        for base, length in frame.ranges:
+            beyond = apply(or_, apply(lt, base, apply(neg, length)), apply(gt, apply(add, base, count), length))
+            wrong = apply(or_, wrong, apply(and_, apply(gt, count, ZERO), beyond))
+        if wrong is not FALSE:  # then the loop does not run
+            self._pend(apply(and_, self.guard, wrong), frame.range_site, ())
+        (holds,) = substitute([apply(lt, place, limit)], {limit.id: selected(wrong, ZERO, count) if wrong is not FALSE else count})
+        return self._built(params, [start, *inits], holds, results, self._gathered(frame.faults), [], bounded=True)[1:]
+
+    def _params(self, inits: Items[Node]) -> list[Node]:
+        params = [param_node(init.dtype, ()) for init in inits]
+        self.bound.update([param.id for param in params])
+        return params
+
+    def _gathered(self, faults: list[Pending]) -> list[Pending]:
+        """Return faults as one: which of them it was is asked when one has happened."""
+        if self.diagnose or len(faults) < 2:
+            return faults
+        joint = faults[0].condition
+        for pending in faults[1:]:
+            joint = apply(or_, joint, pending.condition)
+        return [Pending(joint, faults[0].site, ())]
+
+    def _built(
+        self, params: Items[Node], inits: Items[Node], holds: Node, results: Items[Node], faults: Items[Pending], tested: Items[Node],
+        bounded: bool,
+    ) -> list[Node]:  # fmt: skip
+        """Return what a traced loop leaves; its faults are carried beside its variables."""
         values = self.diagnose
-        hits = [param_node(bool_, ()) for _ in frame.faults]
-        kept = [[param_node(value.dtype, ()) for value in pending.values] if values else [] for pending in frame.faults]
-        ends = [apply(or_, hit, pending.condition) for hit, pending in zip(hits, frame.faults, strict=True)]
-        stopped = FALSE
-        for pending in frame.faults[:tested]:
-            holds = apply(or_, holds, pending.condition)
-        for hit in hits:
-            stopped = apply(or_, stopped, hit)
-        holds = apply(and_, holds, apply(invert, stopped))
+        hits = [param_node(bool_, ()) for _ in faults]
+        kept = [[param_node(value.dtype, ()) for value in pending.values] if values else [] for pending in faults]
+        ends = [apply(or_, hit, pending.condition) for hit, pending in zip(hits, faults, strict=True)]
+        if not bounded:
+            for condition in tested:  # the body runs once more, and finds it again
+                holds = apply(or_, holds, condition)
+            for hit in hits:
+                holds = apply(and_, holds, apply(invert, hit))
         all_params, all_inits, all_results = [*params, *hits], [*inits, *[FALSE] * len(hits)], [*results, *ends]
-        for hit, places, pending in zip(hits, kept, frame.faults, strict=True):
+        for hit, places, pending in zip(hits, kept, faults, strict=True):
             for place, value in zip(places, pending.values, strict=False):
                 all_params.append(place)
                 all_inits.append(constant(0, place.dtype, structural=False))
                 all_results.append(apply(select, apply(and_, pending.condition, apply(invert, hit)), value, place))
         found = build_loop(all_inits, Body(tuple(all_params), tuple(all_results), None, None, holds))
         rest = iter(found[len(params) + len(hits) :])
-        for number, pending in enumerate(frame.faults):
+        for number, pending in enumerate(faults):
             last = tuple([next(rest) for _ in kept[number]])
             hit = apply(and_, self.guard, found[len(params) + number])
             self._pend(hit, pending.site, last)
@@ -353,7 +398,7 @@ class Trace:
         for holds, side in ((condition, then), (apply(invert, condition), otherwise)):
             with self.guarded(holds), self._own_faults() as frame:
                 value = side()
-            sides.append((holds, value, frame.faults))
+            sides.append((holds, value, self._gathered(frame.faults)))
         outline, a, b = merge(sides[0][1], sides[1][1])
         if _has_sequences(outline):
             for _, _, faults in sides:
@@ -468,8 +513,7 @@ class Trace:
             found.append(place if place is not None else self.stored(target.arrays, target.shape, target.offsets, target.offset))
             if leaf is None:
                 continue  # the registers hold nothing: a sequence without elements
-            memory = self.in_memory(leaf).stored
-            assert memory is not None
+            memory = self._like(leaf, target)
             pairs = list(zip(_all_arrays(target), _all_arrays(memory), strict=True))
             arrays += [pair[0] for pair in pairs]
             sources += [pair[1] for pair in pairs]
@@ -490,6 +534,25 @@ class Trace:
             memory = self.in_memory(sequence).stored
         assert memory is not None
         return self.registers_like(memory)
+
+    def _like(self, sequence: Sequence, target: Stored) -> Stored:
+        """Return where a sequence is in memory, laid out as what it is to be moved to."""
+        memory = self.in_memory(sequence).stored
+        assert memory is not None
+        if memory.offset is not None and target.offset is None:
+            memory = self.in_memory(Sequence(sequence.length, sequence.element, 0)).stored  # a row, copied
+            assert memory is not None
+        return memory
+
+    def innermost(self, sequence: Sequence) -> tuple[Value, int]:
+        """Return an element that is no sequence, for its types, and over how many dimensions it is found."""
+        deep = 0
+        value: Value = sequence
+        with self.body():
+            while isinstance(value, Sequence):
+                deep += 1
+                value = value.element(self.counter(value.length))
+        return value, deep
 
     def registers_like(self, memory: Stored) -> Stored:
         """Return new registers for whatever may be in memory as `memory` is."""

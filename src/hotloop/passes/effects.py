@@ -186,13 +186,14 @@ def tasks(sweep: Sweep) -> list[Task]:
 
 
 def _with_values_before(task: Task) -> list[Task]:
-    """Return a task, after one that computes on lanes and threads what takes long of what goes into its scan or scatter."""
+    """Return a task, after one for lanes and threads: what takes long of what goes into its scan or scatter, and flags."""
     effect = task.scan or task.scatter
     assert effect is not None, "asked before"
     index = task.sweep.index
     nodes = [*effect.values, *([effect.place, *_given(effect.keep)] if isinstance(effect, Scatter) else [])]
     dear = {node.id: node for node in nodes if _is_dear(node, index)}
-    if not dear:
+    flags = tuple([flag for flag in task.flags if has_lanes(_varying(flag[0], index))])
+    if not dear and not flags:
         return [task]
     arrays = {number: array_register(node.dtype) for number, node in dear.items()}
     values = {number: at(array, index) for number, array in arrays.items()}
@@ -201,16 +202,20 @@ def _with_values_before(task: Task) -> list[Task]:
     if isinstance(effect, Scatter):
         changed["place"] = values.get(effect.place.id, effect.place)
         changed["keep"] = None if effect.keep is None else values.get(effect.keep.id, effect.keep)
-    first = Task(task.sweep, "each", stores, makes=tuple(arrays.values()))
-    after = replace(effect, **changed)
-    return [first, replace(task, scan=after) if isinstance(after, Scan) else replace(task, scatter=after)]
+    first = Task(task.sweep, "each", stores, flags, makes=tuple(arrays.values()))
+    after, rest = replace(effect, **changed), tuple([flag for flag in task.flags if flag not in flags])
+    return [first, replace(task, flags=rest, scan=after) if isinstance(after, Scan) else replace(task, flags=rest, scatter=after)]
+
+
+def _varying(node: Node, index: Node) -> list[Node]:
+    """Return the nodes for a value that depend on the index."""
+    versions = Versions([node], index)
+    return [inner for inner in versions.walk([node]) if versions.varies(inner)]
 
 
 def _is_dear(node: Node, index: Node) -> bool:
     """Whether a value takes so long that lanes and threads are worth a place in memory for it."""
-    versions = Versions([node], index)
-    inside = [inner for inner in versions.walk([node]) if versions.varies(inner)]
-    prices = Prices()
+    inside, prices = _varying(node, index), Prices()
     return sum(DEAR if inner.op is LOOP else prices.of(inner) for inner in inside) >= DEAR and has_lanes(inside)
 
 
@@ -228,8 +233,7 @@ def _reductions(sweep: Sweep, folds: Sequence[Folding], reduces: Sequence[Reduce
 def _has_segments(sweep: Sweep, reduce: Reduce) -> bool:
     """Whether a reduction and what it reduces can be written on vectors of lanes."""
     operator = reduce.operator
-    versions = Versions([*reduce.values, *_given(reduce.keep)], sweep.index)
-    inside = [node for node in versions.walk(versions.ends) if versions.varies(node)]
+    inside = [inner for node in (*reduce.values, *_given(reduce.keep)) for inner in _varying(node, sweep.index)]
     return has_lanes([*inside, *[node for node in walk(operator.combined) if node.args]])
 
 

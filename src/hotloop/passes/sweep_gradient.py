@@ -19,6 +19,7 @@ from hotloop.ir.sweep import (
 )  # fmt: skip
 from hotloop.passes.sweep_activity import Activity
 from hotloop.passes.sweep_adjoints import Adjoints, Indices, Lengths, in_registers
+from hotloop.passes.sweep_facts import without_faults
 from hotloop.passes.sweep_loops import ZERO, Dim, zero
 from hotloop.passes.sweep_parts import parts_of
 from hotloop.passes.sweep_prune import prune
@@ -60,6 +61,7 @@ class _Gradient:
         self.items, self.activity = _openable(plain.items, variables, result)
         self.tapes: dict[int, Tape] = {}
         self.copied = {item.array.id: item.source for item in all_items(self.items) if isinstance(item, Copy)}
+        self.proven = without_faults(self.items)
         self.indices = Indices()
         self.indices.note(item for item in all_items(self.items) if isinstance(item, Sweep))
 
@@ -106,10 +108,9 @@ class _Gradient:
                     self._undo_loop(item, adjoints)
                 case Choice():
                     self._undo_choice(item, adjoints)
-                case Compute():
-                    self._undo_compute(item, adjoints)
-                case Sweep():
-                    self._undo_sweep(item, adjoints)
+                case Compute() | Sweep():
+                    proven = self.proven[id(item)]
+                    self._undo_sweep(proven, adjoints) if isinstance(proven, Sweep) else self._undo_compute(proven, adjoints)
                 case Copy():
                     held = adjoints.take_array(item.array)
                     if held is not None and item.source in self.activity:

@@ -1,0 +1,94 @@
+"""What is known once a procedure has run: that no fault has occurred. Bodies are simpler with it, so their derivatives are too.
+
+A bounds check lets a load read place 0 where it fails, and ends the loop that it is in. That it has not failed makes the
+place linear in the index again, and the number of trips known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hotloop.ir.graph import ITEM, PARAM, Body, Node, structure
+from hotloop.ir.loop import build_loop, substitute
+from hotloop.ir.op import REGISTRY
+from hotloop.ir.sweep import Compute, Fault, Fold, Sweep
+from hotloop.passes.sweep_loops import FALSE
+from hotloop.passes.sweep_regions import Choice, Item, Loop, rebuilt, step_nodes
+
+_OR = REGISTRY["or"]
+
+
+def without_faults(items: Sequence[Item]) -> dict[int, Sweep | Compute]:
+    """Return sweeps and computations, by the id of the item, as they are where no fault has occurred."""
+    found: dict[int, Sweep | Compute] = {}
+    _region(items, [], found)
+    return found
+
+
+def _region(items: Sequence[Item], known: Sequence[Node], found: dict[int, Sweep | Compute]) -> None:
+    known = [*known, *[item.condition for item in items if isinstance(item, Fault) and not item.condition.is_const]]
+    registers = {node.id for node in known if node.op is PARAM}
+    for item in items:
+        match item:
+            case Loop():
+                _region([*item.head, *item.body], known, found)
+            case Choice():
+                _region(item.then, known, found)
+                _region(item.otherwise, known, found)
+            case Sweep():
+                flags = [effect.value for effect in item.effects if isinstance(effect, Fold) and effect.into.id in registers]
+                found[id(item)] = _simpler(item, [*known, *flags])
+            case Compute():
+                found[id(item)] = _simpler(item, known)
+
+
+def _simpler(item: Sweep | Compute, known: Sequence[Node]) -> Sweep | Compute:
+    nodes = step_nodes(item)
+    changed = {old.id: new for old, new in zip(nodes, assume_false(nodes, known), strict=True)}
+    made = rebuilt(item, lambda node: changed[node.id], lambda node: node)
+    assert isinstance(made, (Sweep, Compute)), "of the same kind"
+    return made
+
+
+def assume_false(ends: Sequence[Node], known: Iterable[Node]) -> list[Node]:
+    """Return nodes as they are where none of the bools `known` holds."""
+    return _assumed(ends, known, {})
+
+
+def _assumed(ends: Sequence[Node], known: Iterable[Node], mapping: dict[int, Node]) -> list[Node]:
+    mapping = dict(mapping)
+    loops: dict[int, tuple[Node, set[int]]] = {}
+    stack = list(known)
+    while stack:
+        node = stack.pop()
+        if node.is_const or node.id in mapping:
+            continue
+        mapping[node.id] = FALSE
+        if node.op is _OR:
+            stack.extend(node.args)
+        elif node.op is ITEM and _is_latch(node.args[0], node.attr):
+            loops.setdefault(node.args[0].id, (node.args[0], set()))[1].add(node.attr)
+    for _, (loop, latches) in sorted(loops.items()):
+        _rebuild(loop, latches, mapping)
+    return substitute(ends, mapping)
+
+
+def _is_latch(loop: Node, number: int) -> bool:
+    """Whether a carried bool, once it holds, holds until the end of a loop."""
+    body: Body = loop.attr
+    result = body.results[number]
+    return body.trips is None and result.op is _OR and body.params[number] in result.args
+
+
+def _rebuild(loop: Node, latches: set[int], mapping: dict[int, Node]) -> None:
+    """Map what a loop gives to what it gives where none of its latches ever holds."""
+    body: Body = loop.attr
+    kept = [k for k in range(len(body.params)) if k not in latches]
+    assert body.condition is not None, "a while loop"
+    known = [node for k in latches for node in (body.params[k], *body.results[k].args)]
+    *results, condition = _assumed([*[body.results[k] for k in kept], body.condition], known, mapping)
+    inits = substitute([loop.args[k] for k in kept], mapping)
+    made = build_loop(inits, Body(tuple([body.params[k] for k in kept]), tuple(results), None, None, condition))
+    for k, node in zip(kept, made, strict=True):
+        result = body.results[k]
+        mapping[structure(ITEM, (loop,), k, result.dtype, result.shape).id] = node
