@@ -30,6 +30,19 @@ _COMPUTED = {  # in which type the elements of narrower arrays are computed
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A function of Python's or NumPy's as an argument: max, operator.add, np.maximum."""
+
+    python: Any
+
+    def closure(self) -> Any:
+        """Return what it is to a compiled function."""
+        from hotloop.parallel.captures import function_of
+
+        return function_of(self.python)
+
+
 def computed_type(dtype: np.dtype[Any]) -> DType | None:
     """Return the type in which elements of a NumPy type are computed, None if there is none."""
     name = dtype.name
@@ -66,6 +79,10 @@ def kind_of(python: Any) -> Leaf | None:
         return _kind_of_form(python.form)
     if isinstance(python, np.ndarray):
         return _kind_of_form(python)
+    if callable(python):
+        from hotloop.parallel.captures import function_of  # which needs the kinds of arguments
+
+        return None if function_of(python) is None else ("function", Named(python))
     try:
         return _kind_of_form(form_of(python, False))
     except (TypeError, ValueError, OverflowError):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 add, sub, and_, maximum = (REGISTRY[name] for name in ("add", "sub", "and", "maximum"))
 lt, le, gt, ge, eq = (REGISTRY[name] for name in ("lt", "le", "gt", "ge", "eq"))
+select = REGISTRY["select"]
 _SWAPPED = {lt: gt, le: ge, gt: lt, ge: le}
 
 
@@ -80,6 +81,17 @@ def _is_below(trace: Trace, base: Node, ahead: int, length: Node) -> bool:
         if x is base and limit is end and op in (lt, le) and more - extra + ahead + (op is le) <= 0:
             return True
     return False
+
+
+def wrapped_around(trace: Trace, x: Node, length: Node) -> Node | None:
+    """Return x % length without a division, for x one before or after an index below that length; None for any other x."""
+    base, ahead = shifted(x)
+    if abs(ahead) > 1 or trace.below.get(base.id) is not length:
+        return None
+    # there is an index below the length, so that the length is at least 1
+    if ahead > 0:
+        return apply(select, apply(eq, x, length), ZERO, x)
+    return apply(select, apply(lt, x, ZERO), apply(add, x, length), x) if ahead else x
 
 
 def _unclamped(limit: Node) -> Node:

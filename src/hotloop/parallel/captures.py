@@ -41,6 +41,21 @@ class Watched:
         return found_again(self.way) is self.known
 
 
+def function_of(python: Any) -> Builtin | Closure | None:
+    """Return what a function of Python's, NumPy's or hotloop's means, by its name: max, np.sqrt, operator.add."""
+    short = getattr(python, "__name__", None)
+    if not callable(python) or not isinstance(short, str):
+        return None
+    if _BUILTINS.get(short) is python:
+        return Builtin(short, RULES[short])
+    if isinstance(python, FunctionType) and LIBRARY.get(short) is python:  # one that another one of the library calls
+        return library_function(python)
+    module = (getattr(python, "__module__", None) or ("numpy" if isinstance(python, np.ufunc) else "")).partition(".")[0]
+    if module.removeprefix("_") in _MODULES and _RENAMED.get(short, short) in RULES:
+        return Builtin(short, RULES[_RENAMED.get(short, short)])
+    return None
+
+
 def library_function(function: FunctionType) -> Closure:
     """Return a primitive that is written in the language itself."""
     found = definition(function)
@@ -91,17 +106,7 @@ class Captures:
             return self.primitive(python.name)
         if isinstance(python, DType) or (isinstance(python, type) and (python in _CASTS or issubclass(python, np.generic))):
             return self._cast(python, name)
-        short = getattr(python, "__name__", None)
-        if not callable(python) or not isinstance(short, str):
-            return None
-        if _BUILTINS.get(short) is python:
-            return Builtin(short, RULES[short])
-        if isinstance(python, FunctionType) and LIBRARY.get(short) is python:  # one that another one of the library calls
-            return library_function(python)
-        module = (getattr(python, "__module__", None) or ("numpy" if isinstance(python, np.ufunc) else "")).partition(".")[0]
-        if module.removeprefix("_") in _MODULES and _RENAMED.get(short, short) in RULES:
-            return Builtin(short, RULES[_RENAMED.get(short, short)])
-        return None
+        return function_of(python)
 
     def _cast(self, python: Any, name: str) -> Value | None:
         if isinstance(python, type) and python in _CASTS:
@@ -125,7 +130,9 @@ class Captures:
     def _refuse(self, python: Any, name: str, place: Place) -> NoReturn:
         hint = ""
         if callable(python):
-            hint = " Decorate it with @cu to call it from here."
+            hint = " Decorate it with @cu to call it from here, or use places.here." if isinstance(python, FunctionType) else (
+                " There is no primitive that does what it does; on places.here Python calls it."
+            )  # fmt: skip
         elif isinstance(python, ModuleType):
             hint = " Name one of its functions."
         place.refuse(TypeMismatch, f"{name} is {_named(python)}, which cannot be used in a @cu function.{hint}")

@@ -7,11 +7,12 @@ from collections.abc import Sequence as Items
 from typing import TYPE_CHECKING, NoReturn
 
 from hotloop import _graph
-from hotloop.dtypes import bool_
+from hotloop.dtypes import bool_, int64
 from hotloop.errors import HotloopError, InternalError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel.arithmetic import ARITHMETIC, COMPARISONS, SIGNS, Mixed, NeedsLoop, binary, joined, truth, unary
+from hotloop.parallel.bounds import wrapped_around
 from hotloop.parallel.place import Place, line_of
 from hotloop.parallel.scope import MISSING, Scope, python_value
 from hotloop.parallel.trace import Trace
@@ -95,6 +96,10 @@ class Expressions:
         if not (isinstance(x, Number) and isinstance(y, Number)):
             self._refuse_operands(name, x, y, node, scope)
         try:
+            if name == "mod" and x.dtype is int64 and y.dtype is int64:
+                found = wrapped_around(self.trace, x.node, y.node)
+                if found is not None:
+                    return Number(found, x.weak and y.weak)
             return binary(name, x, y, self.strict)
         except Mixed:
             Place(node, scope.definition).refuse(

@@ -107,8 +107,8 @@ def _kept(form: Form, holds: Array) -> cuarray:
     return made(picked(form, np.flatnonzero(holds)))
 
 
-def zip_(*x: Any) -> cuarray:
-    """Return the sequence of tuples of elements of sequences of one length. Raises: ShapeError."""
+def zip_(*x: Any, strict: bool = True) -> cuarray:
+    """Return the sequence of tuples of elements of sequences of one length, with or without strict. Raises: ShapeError."""
     if not x:
         raise TypeMismatch("zip needs at least one sequence.")
     forms = [sequence(source, "zip") for source in x]
@@ -167,7 +167,8 @@ def replicate(v: Any, n: Any) -> cuarray:
 
 def ndindex(*shape: Any) -> NdIndex:
     """Return the index tuples of an array of a shape in row-major order; map over them gives an array of that shape."""
-    return NdIndex(*[_whole(length, "ndindex") for length in shape])
+    lengths = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+    return NdIndex(*[_whole(length, "ndindex") for length in lengths])
 
 
 # -------------------------------------------------------------------------------------------------- moving

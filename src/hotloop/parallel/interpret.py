@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from hotloop.dtypes import int64
 from hotloop.errors import BoundsError, HotloopError, ShapeError, SyntaxRefused, TypeMismatch
 from hotloop.ir.graph import Node, apply, constant
+from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel.blame import called_from
 from hotloop.parallel.bounds import is_inside, is_natural
@@ -216,7 +217,17 @@ class Interpreter(Expressions):
                 self.bind(generator.target, self.trace.element(source, i), inner)
             return self.evaluate(node.elt, inner)
 
-        return Sequence(total, element, self.trace.depth)
+        def rows(number: int, inner: Scope) -> Sequence:
+            generator, source = node.generators[number], sources[number]
+
+            def item(place: Node) -> Value:
+                deeper = Scope(scope.definition, inner, scope.outer)
+                self.bind(generator.target, self.trace.element(source, place), deeper)
+                return rows(number + 1, deeper) if number + 1 < len(sources) else self.evaluate(node.elt, deeper)
+
+            return Sequence(source.length, item, self.trace.depth)
+
+        return Sequence(total, element, self.trace.depth, nested=rows(0, around))
 
     def sequence(self, value: Value, node: ast.AST, scope: Scope) -> Sequence:
         """Return a value that must be a sequence; a tuple of sequences is not one."""
@@ -268,7 +279,7 @@ class Interpreter(Expressions):
                 return self.captures.value(found, ("global", vars(module), node.attr), f"{module.__name__}.{node.attr}", place)
         value = self.evaluate(node.value, scope)
         if isinstance(value, Sequence):
-            shape = value.shape or (value.stored.shape if value.stored is not None else (value.length,))
+            shape = self._shape(value)
             lengths = tuple([Number(length, weak=True) for length in shape])
             size = shape[0]
             for length in shape[1:]:
@@ -277,6 +288,19 @@ class Interpreter(Expressions):
             if node.attr in known:
                 return known[node.attr]
         return place.refuse(TypeMismatch, f"{describe(value)} has no attribute {node.attr} here. Use a primitive: {node.attr}(x).")
+
+    def _shape(self, sequence: Sequence) -> tuple[Node, ...]:
+        """Return the lengths of all axes of a sequence; of rows of different lengths only how many there are."""
+        if sequence.shape is not None:
+            return sequence.shape
+        if sequence.stored is not None:
+            return sequence.stored.shape
+        index = self.trace.counter(sequence.length)
+        with self.trace.body():
+            row = sequence.element(index)
+        if not isinstance(row, Sequence) or dependents([row.length], [index]):
+            return (sequence.length,)
+        return (sequence.length, *self._shape(row))
 
     def _module(self, node: ast.expr, scope: Scope) -> ModuleType | None:
         """Return the module that an expression names, if it names one."""

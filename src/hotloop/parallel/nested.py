@@ -29,6 +29,10 @@ def forced(interpreter: Interpreter, sequence: Sequence, place: Place | None = N
     sequence = interpreter.whole(sequence)
     if sequence.stored is not None:
         return sequence
+    if sequence.nested is not None and sequence.depth == 0:
+        rows = forced(interpreter, sequence.nested, place).stored
+        if rows is not None and not rows.offsets:
+            return trace.stored(rows.arrays, (sequence.length,), (), rows.offset)
     probe, index = _probed(interpreter, sequence)
     found = leaves(probe)
     if all(isinstance(leaf, Number) for leaf in found):

@@ -54,6 +54,7 @@ class Sequence:
     stored: Stored | None = None
     keep: Callable[[Node], Node] | None = None
     shape: tuple[Node, ...] | None = None
+    nested: Any = None  # the same elements as a sequence of rows, of what several `for` in one comprehension make
     lift: Any = None  # how a sequence that is the element of another becomes part of a ragged one in memory
     forced: list[Any] = field(default_factory=list)
     cost: int = -1  # operations of an element; -1: not known yet

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hotloop.ir.graph import ITEM, PARAM, Body, Node, structure
+from hotloop.ir.graph import ITEM, PARAM, Body, Node, param_node, structure
 from hotloop.ir.loop import build_loop, substitute
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Compute, Fault, Fold, Sweep
@@ -86,9 +86,10 @@ def _rebuild(loop: Node, latches: set[int], mapping: dict[int, Node]) -> None:
     kept = [k for k in range(len(body.params)) if k not in latches]
     assert body.condition is not None, "a while loop"
     known = [node for k in latches for node in (body.params[k], *body.results[k].args)]
-    *results, condition = _assumed([*[body.results[k] for k in kept], body.condition], known, mapping)
+    params = {body.params[k].id: param_node(body.params[k].dtype, ()) for k in kept}
+    *results, condition = _assumed([*[body.results[k] for k in kept], body.condition], known, mapping | params)
     inits = substitute([loop.args[k] for k in kept], mapping)
-    made = build_loop(inits, Body(tuple([body.params[k] for k in kept]), tuple(results), None, None, condition))
+    made = build_loop(inits, Body(tuple(params.values()), tuple(results), None, None, condition))
     for k, node in zip(kept, made, strict=True):
         result = body.results[k]
         mapping[structure(ITEM, (loop,), k, result.dtype, result.shape).id] = node
