@@ -79,20 +79,19 @@ class Interpreter(Expressions):
         return self.trace.element(sequence, self.checked(as_type(index, int64), sequence.length, place))
 
     def checked(self, index: Node, length: Node, place: Place) -> Node:
-        """Return a place that is in range, for an index that may be negative or wrong: then there is a fault."""
+        """Return the place that an index means, which may be negative; if it is out of range there is a fault."""
         limit = self.trace.below.get(index.id)
         if limit is length:
             return index
         if is_inside(self.trace, index, length):
-            # only where the guard holds: elsewhere it is computed too, and must not read anything
-            return index if self.trace.guard is TRUE else apply(select, self.trace.guard, index, ZERO)
+            return index
         if (place_of_range := self._in_range(index, length, place)) is not None:
             return place_of_range
         wrapped = index if limit is not None else apply(select, apply(lt, index, ZERO), apply(add, index, length), index)
         wrong = apply(or_, apply(lt, wrapped, ZERO), apply(ge, wrapped, length))
 
         self.trace.fault(wrong, _out_of_range(place), (index, length))
-        return apply(select, wrong, ZERO, wrapped)
+        return wrapped  # where it is wrong `at` gives 0 and reads nothing
 
     def _in_range(self, index: Node, length: Node, place: Place) -> Node | None:
         """Return where an index of a loop over first, first + 1, ... reads, if the loop may be checked as a whole."""

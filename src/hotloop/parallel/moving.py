@@ -223,12 +223,11 @@ def beyond(interpreter: Interpreter, source: Sequence, at: Node, default: Value)
     """Return the element at a place, or a default where there is none."""
     trace = interpreter.trace
     inside = apply(and_, apply(ge, at, ZERO), apply(lt, at, source.length))
-    safe = apply(select, inside, at, ZERO)
 
     def merge(a: Value, b: Value) -> tuple[Value, Value, Value]:
         return interpreter.merge(a, b)
 
-    return trace.choose(inside, lambda: trace.element(source, safe), lambda: default, merge)
+    return trace.choose(inside, lambda: trace.element(source, at), lambda: default, merge)
 
 
 def rotate(interpreter: Interpreter, place: Place, value: Value, by: Value) -> Value:
@@ -304,8 +303,8 @@ def _joined(interpreter: Interpreter, x: Sequence, y: Sequence) -> Sequence:
 
     def element(i: Node) -> Value:
         first = apply(lt, i, x.length)
-        here, there = apply(select, first, i, ZERO), apply(select, first, ZERO, apply(sub, i, x.length))
-        return trace.choose(first, lambda: trace.element(x, here), lambda: trace.element(y, there), interpreter.merge)
+        there = apply(sub, i, x.length)
+        return trace.choose(first, lambda: trace.element(x, i), lambda: trace.element(y, there), interpreter.merge)
 
     return lazy(interpreter, apply(add, x.length, y.length), element)
 

@@ -69,7 +69,7 @@ def _neighbour(
             moved = apply(add, i, by)
             is_in = apply(and_, apply(ge, moved, ZERO), apply(lt, moved, length))
         inside = apply(and_, inside, is_in)
-        flat = apply(add, apply(mul, flat, length), apply(select, is_in, moved, ZERO) if is_in is not TRUE else moved)
+        flat = apply(add, apply(mul, flat, length), moved)
     return trace.choose(inside, lambda: trace.element(source, flat), lambda: outside, interpreter.merge)
 
 

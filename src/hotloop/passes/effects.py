@@ -33,6 +33,7 @@ INNER_TRIPS = 64  # that a loop of unknown length is taken for, in estimates of 
 _ROWS = {REGISTRY[name] for name in FOLDS.values()}
 _OR = REGISTRY["or"]
 _ORDERED = (REGISTRY["add"], REGISTRY["mul"])  # of floats
+_EXACT = {REGISTRY[name] for name in ("select", "minimum", "maximum", "neg", "abs")}  # that round nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,8 +143,7 @@ class Task:
         """Return the task that folds a chunk of a scan."""
         assert self.scan is not None, "only scans have totals"
         reduce = Reduce((), self.scan.operator, self.scan.values, None)
-        (found,) = _reductions(Sweep(self.sweep.count, self.sweep.index, (reduce,)), [], [reduce])
-        return found
+        return _reductions(Sweep(self.sweep.count, self.sweep.index, (reduce,)), [], [reduce])[-1]
 
 
 def _given(node: Node | None) -> list[Node]:
@@ -170,7 +170,8 @@ def tasks(sweep: Sweep) -> list[Task]:
             reduces.append(effect)
         else:
             others.append(effect)
-    found = _reductions(sweep, folds, reduces)  # they go first: they may read what is overwritten
+    # they go first: they may read what is overwritten
+    found = [task for reduction in _reductions(sweep, folds, reduces) for task in _with_whole_chunks(reduction)]
     if found and not others:
         found[-1] = replace(found[-1], stores=tuple(stores), flags=tuple(flags))
         if not found[-1].segmented or not (stores or flags):
@@ -230,11 +231,43 @@ def _reductions(sweep: Sweep, folds: Sequence[Folding], reduces: Sequence[Reduce
     return found
 
 
+def _with_whole_chunks(task: Task) -> list[Task]:
+    """Return a reduction, after a task that puts its values in memory if they take so long that chunks would be shorter.
+
+    Chunks of any other length would change how floats are rounded; threads share what takes long all the same.
+    """
+    is_ordered = any(fold.ordered for fold in task.folds) or not all(_is_exact(reduce.operator) for reduce in task.reduces)
+    if not is_ordered or task.chunk == CHUNK or task.sweep.inner is not None:
+        return [task]
+    index = task.sweep.index
+    nodes = [*[fold.value for fold in task.folds], *[node for reduce in task.reduces for node in (*reduce.values, *_given(reduce.keep))]]
+    dear = {node.id: node for node in nodes if _varying(node, index)}
+    arrays = {number: array_register(node.dtype) for number, node in dear.items()}
+    values = {number: at(array, index) for number, array in arrays.items()}
+    first = Task(task.sweep, "each", tuple([Store(arrays[n], index, node) for n, node in dear.items()]), makes=tuple(arrays.values()))
+    folds = tuple([replace(fold, value=values.get(fold.value.id, fold.value)) for fold in task.folds])
+    reduces = tuple([
+        replace(
+            reduce, values=tuple([values.get(node.id, node) for node in reduce.values]),
+            keep=None if reduce.keep is None else values.get(reduce.keep.id, reduce.keep),
+        )
+        for reduce in task.reduces
+    ])  # fmt: skip
+    return [first, replace(task, folds=folds, reduces=reduces)]
+
+
 def _has_segments(sweep: Sweep, reduce: Reduce) -> bool:
     """Whether a reduction and what it reduces can be written on vectors of lanes."""
     operator = reduce.operator
+    if not _is_exact(operator):
+        return False
     inside = [inner for node in (*reduce.values, *_given(reduce.keep)) for inner in _varying(node, sweep.index)]
     return has_lanes([*inside, *[node for node in walk(operator.combined) if node.args]])
+
+
+def _is_exact(operator: Operator) -> bool:
+    """Whether nothing is rounded, so that the order of combining does not matter if the operator is associative."""
+    return all(not node.dtype.is_float or not node.args or node.op in _EXACT for node in walk(operator.combined))
 
 
 def _split_reduces(reduces: Sequence[Reduce]) -> tuple[list[Folding], list[Reduce]]:
