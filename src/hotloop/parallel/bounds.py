@@ -109,7 +109,8 @@ def _facts(guard: Node) -> Iterator[tuple[object, Node, Node, int]]:
         if node.op is and_:
             stack.extend(node.args)
         elif node.op in _SWAPPED or node.op is eq:
-            for op, x, y in ((node.op, *node.args), (_SWAPPED.get(node.op, eq), *reversed(node.args))):
+            left, right = node.args
+            for op, x, y in ((node.op, left, right), (_SWAPPED.get(node.op, eq), right, left)):
                 base, ahead = shifted(x)
                 end, more = (y, 0) if y.is_const else shifted(y)
                 yield op, base, end, more - ahead

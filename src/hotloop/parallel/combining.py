@@ -366,7 +366,8 @@ def _is_invariant(interpreter: Interpreter, place: Place, function: Value, start
     if isinstance(function, Builtin):
         return start is None or _is_constant(start)
     params = [[param_node(leaf.dtype, ()) for leaf in leaves(element)] for _ in range(2)]
-    a, b = (rebuilt(element, iter([Number(param, leaf.weak) for param, leaf in zip(side, leaves(element), strict=True)])) for side in params)
+    weaks = [leaf.weak for leaf in leaves(element)]
+    a, b = (rebuilt(element, iter([Number(param, light) for param, light in zip(side, weaks, strict=True)])) for side in params)
     with interpreter.trace.body() as frame:
         found = leaves(interpreter.call(function, [a, b], place))
     own = {param.id for side in params for param in side}

@@ -398,7 +398,7 @@ class Interpreter(Expressions):
     def _python_defaults(self, function: FunctionType, names: list[str], scope: Scope, place: Place) -> None:
         """Bind parameters that got no argument to what Python evaluated for them when it defined the function."""
         values = function.__defaults__ or ()
-        found = {name: ("default", function, -k - 1) for k, name in enumerate(reversed(names[-len(values) :] if values else []))}
+        found: dict[str, tuple[Any, ...]] = {name: ("default", function, -k - 1) for k, name in enumerate(reversed(names[-len(values) :] if values else []))}
         found.update({name: ("keyword default", function, name) for name in function.__kwdefaults__ or ()})
         for name, way in found.items():
             if name not in scope.values:

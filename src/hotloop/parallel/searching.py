@@ -196,7 +196,7 @@ def histogram(interpreter: Interpreter, place: Place, bins: Value, count: Value,
             wrong = apply(or_, apply(lt, at, ZERO), apply(ge, at, length))
             trace.fault(wrong, Site(error), (at, length))
             value = as_type(trace.element(added, i), dtype)
-        return [Scatter((found.stored.arrays,), apply(select, wrong, ZERO, at), (value,), keep, operator)]  # type: ignore[union-attr]
+        return [Scatter((found.stored.arrays,), at, (value,), keep, operator)]  # type: ignore[union-attr]
 
     trace.sweep(source.length, effects)
     return found

@@ -141,14 +141,14 @@ class _Segments(Function):
         for part in self.parts:
             count = len(part.rooms)
             keep = inside if part.reduce.keep is None else body.both(inside, body.narrow(values[count - 1]))
-            following += self._reduced(part, state[:count], values[: count - 1], keep)
+            following += self._combined_lanes(part, state[:count], values[: count - 1], keep)
             state, values = state[count:], values[count - 1 + (part.reduce.keep is not None) :]
         place = self._each("add.i64w.i64w", "i64w", place, self._same(self.number(1)))
         results = [self.integer("add", trip, self.number(1)), *[register for wide in (place, *following) for register in wide.parts]]
         builder.end_loop(self.node, loop, results, size)
         return [(short, value) for (short, _), value in zip(carried, wides, strict=True)]
 
-    def _reduced(self, part: _Part, state: Sequence[Wide], values: Sequence[Wide], keep: Wide) -> list[Wide]:
+    def _combined_lanes(self, part: _Part, state: Sequence[Wide], values: Sequence[Wide], keep: Wide) -> list[Wide]:
         """Combine elements with what their lanes have; a lane that has nothing takes the element."""
         body, (has, *old) = part.body, state
         operands = [*old, *values]
