@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hotloop.ir.graph import Node, apply
 from hotloop.ir.op import REGISTRY
-from hotloop.parallel.trace import ZERO
+from hotloop.parallel.recorder import ZERO
 
 if TYPE_CHECKING:
     from hotloop.parallel.trace import Trace

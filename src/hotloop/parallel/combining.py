@@ -15,7 +15,7 @@ from hotloop.ir.sweep import AT, Effect, Filter, Fold, Operator, Reduce, Scan
 from hotloop.ops.shape import FOLDS, identity
 from hotloop.parallel.arithmetic import extremum, truth
 from hotloop.parallel.moving import lazy, reversed_, sequence
-from hotloop.parallel.trace import FALSE, ONE, ZERO, Site
+from hotloop.parallel.recorder import FALSE, ONE, ZERO, Site
 from hotloop.parallel.values import Builtin, Number, Sequence, Value, as_type, describe, joint_type, leaves, mapped, rebuilt, weak
 
 if TYPE_CHECKING:

@@ -28,10 +28,11 @@ from hotloop.parallel.forms import Ragged, Records
 from hotloop.parallel.lifting import as_ragged
 from hotloop.parallel.place import Place
 from hotloop.parallel.places import Place as RunPlace
+from hotloop.parallel.recorder import ZERO, Site
 from hotloop.parallel.scope import found_again
 from hotloop.parallel.source import Definition, definition, remember
 from hotloop.parallel.statements import Statements
-from hotloop.parallel.trace import ZERO, Site, Trace
+from hotloop.parallel.trace import Trace
 from hotloop.parallel.values import Closure, Number, Sequence, Value, describe
 from hotloop.passes.merge import merge
 

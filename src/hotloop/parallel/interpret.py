@@ -17,8 +17,8 @@ from hotloop.parallel.bounds import is_inside, is_natural
 from hotloop.parallel.expressions import Expressions, bool_node
 from hotloop.parallel.moving import over_shape
 from hotloop.parallel.place import Place
+from hotloop.parallel.recorder import ONE, TRUE, ZERO, Site
 from hotloop.parallel.scope import MISSING, Scope, found_again, python_value
-from hotloop.parallel.trace import ONE, TRUE, ZERO, Site
 from hotloop.parallel.values import Builtin, Closure, Number, Sequence, Value, as_type, describe, weak
 
 if TYPE_CHECKING:
@@ -398,7 +398,8 @@ class Interpreter(Expressions):
     def _python_defaults(self, function: FunctionType, names: list[str], scope: Scope, place: Place) -> None:
         """Bind parameters that got no argument to what Python evaluated for them when it defined the function."""
         values = function.__defaults__ or ()
-        found: dict[str, tuple[Any, ...]] = {name: ("default", function, -k - 1) for k, name in enumerate(reversed(names[-len(values) :] if values else []))}
+        optional = reversed(names[-len(values) :] if values else [])
+        found: dict[str, tuple[Any, ...]] = {name: ("default", function, -k - 1) for k, name in enumerate(optional)}
         found.update({name: ("keyword default", function, name) for name in function.__kwdefaults__ or ()})
         for name, way in found.items():
             if name not in scope.values:

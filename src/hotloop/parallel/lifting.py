@@ -22,9 +22,9 @@ from hotloop.ir.op import REGISTRY
 from hotloop.ir.rewrite import ends, variables
 from hotloop.ir.sweep import AT, Effect, Filter, array_register
 from hotloop.parallel.nested import forced, offsets_of
+from hotloop.parallel.recorder import ONE, TRUE, ZERO, Pending
 from hotloop.parallel.rows import Rows, heads, in_register, lazy_places, row_numbers, scanned_rows, sorted_rows
 from hotloop.parallel.searching import inserted
-from hotloop.parallel.trace import ONE, TRUE, ZERO, Pending
 from hotloop.parallel.values import Builtin, Number, Sequence, Stored, Value, leaves, mapped
 
 if TYPE_CHECKING:

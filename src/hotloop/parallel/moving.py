@@ -12,7 +12,7 @@ from hotloop.ir.graph import Node, apply, constant
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel.arithmetic import truth
 from hotloop.parallel.bounds import natural
-from hotloop.parallel.trace import ONE, ZERO, Site
+from hotloop.parallel.recorder import ONE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, weak
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def filter_(interpreter: Interpreter, place: Place, predicate: Value, value: Val
 
 
 def _yes() -> Node:
-    from hotloop.parallel.trace import TRUE
+    from hotloop.parallel.recorder import TRUE
 
     return TRUE
 

@@ -11,7 +11,7 @@ from hotloop.ir.graph import Node, apply, param_node
 from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Effect, Inner, Operator, Scan, Store, array_register
-from hotloop.parallel.trace import ONE, ZERO
+from hotloop.parallel.recorder import ONE, ZERO
 from hotloop.parallel.values import Number, Sequence, Value, describe, leaves
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from hotloop.parallel.combining import accumulator, counted, operator_of, with_t
 from hotloop.parallel.moving import integer, lazy, same_length, sequence
 from hotloop.parallel.nested import offsets_of
 from hotloop.parallel.ordering import outermost
+from hotloop.parallel.recorder import FALSE, ONE, TRUE, ZERO, Site
 from hotloop.parallel.searching import numbers
-from hotloop.parallel.trace import FALSE, ONE, TRUE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Stored, Value, describe, leaves, rebuilt
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from hotloop.parallel.arithmetic import extremum, truth
 from hotloop.parallel.combining import hoisted, not_empty, reduced
 from hotloop.parallel.moving import integer, lazy, same_length, sequence, take
 from hotloop.parallel.ordering import outermost, sorted_pairs
-from hotloop.parallel.trace import CHEAP, ONE, ZERO, Site
+from hotloop.parallel.recorder import CHEAP, ONE, ZERO, Site
 from hotloop.parallel.values import Number, Sequence, Value, as_type, describe, joint_type
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from hotloop.parallel import combining, nested
 from hotloop.parallel.arithmetic import ARITHMETIC
 from hotloop.parallel.interpret import Interpreter
 from hotloop.parallel.place import Place
+from hotloop.parallel.recorder import CHEAP, FALSE, ONE, TRUE, ZERO, Site
 from hotloop.parallel.scope import (
     BROKE,
     CONTINUED,
@@ -29,7 +30,6 @@ from hotloop.parallel.scope import (
     calls_itself,
     loaded,
 )  # fmt: skip
-from hotloop.parallel.trace import CHEAP, FALSE, ONE, TRUE, ZERO, Site
 from hotloop.parallel.values import Closure, Number, Sequence, Value, as_type, describe, leaves, mapped
 
 add, and_, or_, invert = (REGISTRY[name] for name in ("add", "and", "or", "invert"))

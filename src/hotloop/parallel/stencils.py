@@ -9,7 +9,7 @@ from hotloop.errors import ShapeError, TypeMismatch
 from hotloop.ir.graph import Node, apply
 from hotloop.ir.op import REGISTRY
 from hotloop.parallel.moving import integer, over_shape, sequence
-from hotloop.parallel.trace import CHEAP, TRUE, ZERO
+from hotloop.parallel.recorder import CHEAP, TRUE, ZERO
 from hotloop.parallel.values import Number, Sequence, Value, describe
 
 if TYPE_CHECKING:
