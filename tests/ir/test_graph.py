@@ -443,7 +443,7 @@ def test_powers_of_two_are_shown_to_the_rows_that_want_them(number: float) -> No
         (lambda: _graph.intern(ADD, [], None, float64, (), 0), TypeError, r"intern\(op, args, attr, dtype, shape, flags\)"),
         (lambda: _graph.reachable([1], lambda node: ()), TypeError, "expected nodes"),
         (lambda: _graph.wrap(1), TypeError, "wrap takes a node"),
-        (lambda: _graph.set_origin(1), TypeError, "set_origin takes a node or None"),
+        (lambda: _graph.set_origin(1), TypeError, "set_origin takes a node, a code object or None"),
         (lambda: type(leaf())(), TypeError, "cannot create"),
         (lambda: _graph.literal(1.0), TypeError, r"literal\(number, dtype, structural\)"),
         (lambda: _graph.dependents((), ()), TypeError, "dependents takes two lists of nodes"),

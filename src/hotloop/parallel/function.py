@@ -243,14 +243,18 @@ class cu_function:
         self.strict = strict
         self.fast = fast
         self._source = source
+        self._definition: Definition | None = None
         self._lock = threading.RLock()
         self._compiled: dict[tuple[tuple[Leaf, ...], RunPlace], Compiled] = {}
         self._direct: dict[RunPlace, Any] = {}
         del self.__dict__["__wrapped__"]  # what is called is not the Python function
 
-    @functools.cached_property
+    @property
     def __cu__(self) -> Definition:
-        return definition(self.__wrapped_function__, self._source)
+        """The function's text; found once."""
+        if self._definition is None:
+            self._definition = definition(self.__wrapped_function__, self._source)
+        return self._definition
 
     def closure(self) -> Closure:
         """Return what the function is to those that call it."""

@@ -136,11 +136,11 @@ def _registers(tree: Any) -> list[Node]:
 
 
 def _equal_lengths(physical: Items[Physical]) -> list[tuple[Node, Node]]:
-    """Return the number of elements of arrays over several axes, as it is and as the product of their lengths."""
+    """Return the number of elements of arrays, as it is and as the product of the lengths of their axes."""
     found = []
     with exact_numbers():
         for each in physical:
-            if each.rank > 1:
+            if each.lengths:
                 total = each.lengths[0]
                 for length in each.lengths[1:]:
                     total = apply(REGISTRY["mul"], total, length)

@@ -22,6 +22,7 @@ from hotloop.passes.sweep_adjoints import Adjoints, Indices, Lengths, in_registe
 from hotloop.passes.sweep_facts import without_faults
 from hotloop.passes.sweep_loops import ZERO, Dim, zero
 from hotloop.passes.sweep_parts import parts_of
+from hotloop.passes.sweep_places import Bounds
 from hotloop.passes.sweep_prune import prune
 from hotloop.passes.sweep_recurrences import undo_reduce, undo_scan
 from hotloop.passes.sweep_regions import (
@@ -30,7 +31,7 @@ from hotloop.passes.sweep_regions import (
 from hotloop.passes.sweep_scatter import add_parts
 from hotloop.passes.sweep_tape import Tape
 from hotloop.passes.sweep_undo import clear_elements, others_product, undo_scatter
-from hotloop.passes.sweep_waves import opened
+from hotloop.passes.sweep_waves import Marks, opened
 
 add, mul, div, eq, select = (REGISTRY[name] for name in ("add", "mul", "div", "eq", "select"))
 _MOST = 200  # steps that are opened before something is wrong
@@ -110,7 +111,10 @@ class _Gradient:
                     self._undo_choice(item, adjoints)
                 case Compute() | Sweep():
                     proven = self.proven[id(item)]
-                    self._undo_sweep(proven, adjoints) if isinstance(proven, Sweep) else self._undo_compute(proven, adjoints)
+                    if isinstance(proven.step, Sweep):
+                        self._undo_sweep(proven.step, proven.bounds, adjoints)
+                    else:
+                        self._undo_compute(proven.step, proven.bounds, adjoints)
                 case Copy():
                     held = adjoints.take_array(item.array)
                     if held is not None and item.source in self.activity:
@@ -120,18 +124,18 @@ class _Gradient:
                 case Allocate():
                     adjoints.take_array(item.array)
 
-    def _undo_compute(self, step: Compute, adjoints: Adjoints) -> None:
+    def _undo_compute(self, step: Compute, bounds: Bounds, adjoints: Adjoints) -> None:
         seeds = []
         for register, value in zip(step.registers, step.values, strict=True):
             part = adjoints.take(register)
             if part is not None:
                 seeds.append((value, part))
-        self._derive(seeds, (), adjoints)
+        self._derive(seeds, (), adjoints, (), bounds)
 
-    def _derive(self, seeds: Seeds, dims: Sequence[Dim], adjoints: Adjoints, distinct: Sequence[Node] = ()) -> None:
+    def _derive(self, seeds: Seeds, dims: Sequence[Dim], adjoints: Adjoints, distinct: Sequence[Node], bounds: Bounds) -> None:
         if seeds:
             values, weights = zip(*seeds, strict=True)
-            add_parts(parts_of(values, weights, dims, self.activity.__contains__), adjoints, distinct)
+            add_parts(parts_of(values, weights, dims, self.activity.__contains__), adjoints, distinct, bounds)
 
     def _undo_sort(self, step: Sort, adjoints: Adjoints) -> None:
         for key, made in zip(step.keys, step.sorted, strict=True):
@@ -221,7 +225,7 @@ class _Gradient:
 
     # -- sweeps ------------------------------------------------------------------------------------
 
-    def _undo_sweep(self, sweep: Sweep, adjoints: Adjoints) -> None:
+    def _undo_sweep(self, sweep: Sweep, bounds: Bounds, adjoints: Adjoints) -> None:
         dims = [Dim(sweep.index, ZERO, sweep.count)]
         if sweep.inner is not None:
             dims.append(Dim(sweep.inner.index, sweep.inner.low, sweep.inner.high))
@@ -248,7 +252,7 @@ class _Gradient:
                 case Scatter():
                     seeds += undo_scatter(effect, sweep, adjoints, self.activity, self.copied)
         places = [effect.place for effect in sweep.effects if isinstance(effect, Store)]
-        self._derive(seeds, dims, adjoints, places)
+        self._derive(seeds, dims, adjoints, places, bounds)
         clear_elements(sweep, cleared, adjoints)
 
     def _undo_fold(self, fold: Fold, sweep: Sweep, adjoints: Adjoints) -> Seeds:
@@ -280,10 +284,10 @@ class _Gradient:
 
 def _openable(items: Sequence[Item], variables: Sequence[Node], result: Node) -> tuple[list[Item], Activity]:
     """Return items that can be undone one by one."""
-    found = list(items)
+    found, marks = list(items), Marks()
     for _ in range(_MOST):
         activity = Activity(found, variables, result)
-        more = opened(found, activity)
+        more = opened(found, activity, marks)
         if more is None:
             return found, activity
         found = more

@@ -4,7 +4,7 @@ counter, whose derivative is a loop of the same kind, and all others, which are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hotloop.dtypes import bool_, int64
@@ -199,11 +199,11 @@ def _dim(loop: Node, counters: dict[int, int]) -> tuple[Dim, dict[int, Node]]:
         low, high = loop.args[driver], limit
     else:
         low = ZERO if first is None else loop.args[first]
-        high = apply(add, low, _trips(loop))
+        high = apply(add, low, trips(loop))
     known = {}
     for k, step in counters.items():
-        trips = apply(mul, apply(sub, index, low), constant(step, int64, structural=False))
-        known[body.params[k].id] = index if k == first else apply(add, loop.args[k], trips)
+        gone = apply(mul, apply(sub, index, low), constant(step, int64, structural=False))
+        known[body.params[k].id] = index if k == first else apply(add, loop.args[k], gone)
     return Dim(index, low, high), known
 
 
@@ -216,7 +216,7 @@ def _limit(body: Body, k: int) -> Node | None:
     return None if depends(limit, body.params) else limit
 
 
-def _trips(loop: Node) -> Node:
+def trips(loop: Node) -> Node:
     """Return how often a loop happens, by a loop that carries no more than it must."""
     body: Body = loop.attr
     assert body.condition is not None, "a while loop"
@@ -278,7 +278,6 @@ def _is_outermost(loop: Node, ends: Sequence[Node]) -> bool:
     return False
 
 
-Wrap = Callable[[Node], Node]
 __all__ = [
-    "FALSE", "ONE", "TRUE", "ZERO", "Dim", "Summation", "depends", "hard_loop", "summation", "summed", "switch_of", "where", "zero",
+    "FALSE", "ONE", "TRUE", "ZERO", "Dim", "Summation", "depends", "hard_loop", "summation", "summed", "switch_of", "trips", "where", "zero",
 ]  # fmt: skip

@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from hotloop.dtypes import int64
 from hotloop.errors import GradientError
-from hotloop.ir.graph import ITEM, PARAM, Body, Node, apply, constant, source_line, structure
-from hotloop.ir.loop import substitute
+from hotloop.ir.graph import ITEM, PARAM, Body, Node, apply, constant, param_node, source_line, structure
+from hotloop.ir.loop import build_loop, substitute
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import AT
 from hotloop.passes.gradient import pull, zeros
-from hotloop.passes.sweep_loops import Dim, Summation, depends, summation, summed, switch_of, where
+from hotloop.passes.sweep_again import carried_with, state_at
+from hotloop.passes.sweep_loops import ONE, ZERO, Dim, Summation, summation, summed, switch_of, trips, where, zero
 
-add, div, eq, select = (REGISTRY[name] for name in ("add", "div", "eq", "select"))
+add, sub, div, eq, gt, select = (REGISTRY[name] for name in ("add", "sub", "div", "eq", "gt", "select"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,11 +80,7 @@ class _Collector:
         if switch is not None:
             return self._branch(loop, switch, items, sources)
         sums = summation(loop, items)
-        if sums is None:
-            raise GradientError(
-                f"{source_line(loop)}: a loop in the operator of a reduction or scan has no derivative here. Write the operator without loops."
-            )
-        return self._sum(loop, sums, items, sources)
+        return self._again(loop, items, sources) if sums is None else self._sum(loop, sums, items, sources)
 
     # -- branches ----------------------------------------------------------------------------------
 
@@ -140,6 +138,38 @@ class _Collector:
         return found
 
 
+    # -- other loops -------------------------------------------------------------------------------
+
+    def _again(self, loop: Node, items: dict[int, Node], sources: Sequence[Node]) -> list[Node | None]:
+        """Undo trip by trip, the last one first: the loop runs again up to the trip, see `sweep_again`."""
+        body: Body = loop.attr
+        carried = carried_with(loop, items)
+        weights = [param_node(body.params[k].dtype, ()) for k in carried]
+        params, mark = [body.params[k] for k in carried], len(self.found)
+        parts = self.derive([body.results[k] for k in carried], weights, [*params, *sources])
+        if len(self.found) > mark:
+            raise GradientError(f"{source_line(loop)}: the operator of a reduction or scan reads elements in a loop, and has no derivative here.")
+        trip = param_node(int64, ())
+        before = apply(sub, trip, ONE)
+        given = [part for part in parts[len(carried) :] if part is not None]
+        nexts = [zero(param) if part is None else part for param, part in zip(params, parts, strict=False)]
+        moved = substitute([*nexts, *given], state_at(loop, before, [*nexts, *given]))
+        totals = [param_node(part.dtype, ()) for part in given]
+        sums = [apply(add, total, part) for total, part in zip(totals, moved[len(carried) :], strict=True)]
+        undoing = Body((trip, *weights, *totals), (before, *moved[: len(carried)], *sums), None, None, apply(gt, trip, ZERO))
+        starts = [items[k] if k in items else zero(body.params[k]) for k in carried]
+        _, *ends = build_loop([trips(loop), *starts, *map(zero, given)], undoing)
+        rest = iter(ends[len(carried) :])
+        found = [None if part is None else next(rest) for part in parts[len(carried) :]]
+        places = {source.id: place for place, source in enumerate(sources)}
+        for k, part in zip(carried, ends, strict=False):
+            place = places.get(loop.args[k].id)
+            if place is not None:
+                known = found[place]
+                found[place] = part if known is None else apply(add, known, part)
+        return found
+
+
 def _below(outputs: Sequence[Node], known: set[int]) -> list[Node]:
     """Return the nodes that outputs need, but those that only known ones need; bodies of loops are not entered."""
     stack = [output for output in outputs if output.id not in known]
@@ -170,4 +200,4 @@ def _share(dim: Dim, offered: Node, init: Node, result: Node, cotangent: Node) -
     return apply(div, cotangent, count)
 
 
-__all__ = ["Part", "depends", "parts_of"]
+__all__ = ["Part", "parts_of"]

@@ -19,8 +19,9 @@ from hotloop.ir.sweep import (
 )  # fmt: skip
 from hotloop.ops.shape import length_of
 from hotloop.passes.sweep_activity import Activity, effect_sources, effect_targets
+from hotloop.passes.sweep_again import FEW, most_trips
 from hotloop.passes.sweep_loops import ONE, ZERO, hard_loop
-from hotloop.passes.sweep_regions import Choice, Item, Loop, is_sum, rebuilt, step_nodes
+from hotloop.passes.sweep_regions import Choice, Item, Loop, is_sum, rebuilt, register_like, set_registers, step_nodes
 
 add, sub, gt, eq, ne, lt, or_, and_, select = (REGISTRY[name] for name in ("add", "sub", "gt", "eq", "ne", "lt", "or", "and", "select"))
 _EXTREMES = (REGISTRY["minimum"], REGISTRY["maximum"])
@@ -28,31 +29,58 @@ DEAR = 12  # operations that are rather kept than computed again at each trip
 _OUTSIDE = constant(-1, int64, structural=False)
 
 
-def opened(items: Sequence[Item], activity: Activity) -> list[Item] | None:
+class Marks:
+    """Steps of which is decided what becomes of their loops: they are run again, or made loops of steps."""
+
+    def __init__(self) -> None:
+        self._again: dict[int, Item] = {}
+        self._waves: dict[int, Item] = {}
+
+    def run_again(self, item: Item) -> None:
+        """Decide for the loops of a step that they are run again for each trip that is undone."""
+        self._again[id(item)] = item
+
+    def run_in_waves(self, item: Item) -> None:
+        """Decide for the loops of a step that they become loops of steps."""
+        self._waves[id(item)] = item
+
+    def runs_again(self, item: Item) -> bool:
+        """Whether the loops of a step are run again."""
+        return id(item) in self._again
+
+    def is_open(self, item: Item) -> bool:
+        """Whether nothing is decided yet."""
+        return id(item) not in self._again and id(item) not in self._waves
+
+
+def opened(items: Sequence[Item], activity: Activity, marks: Marks) -> list[Item] | None:
     """Return items of which one step that cannot be undone as it is has become others, None if there is none."""
     for number, item in enumerate(items):
-        made = _opened(item, activity)
+        made = _opened(item, activity, marks)
         if made is not None:
             return [*items[:number], *made, *items[number + 1 :]]
     return None
 
 
-def _opened(item: Item, activity: Activity) -> list[Item] | None:
+def _opened(item: Item, activity: Activity, marks: Marks) -> list[Item] | None:
     match item:
         case Loop():
-            head = opened(item.head, activity)
-            body = None if head is not None else opened(item.body, activity)
+            head = opened(item.head, activity, marks)
+            body = None if head is not None else opened(item.body, activity, marks)
             return None if head is body else [replace(item, head=head or item.head, body=body or item.body)]
         case Choice():
-            then = opened(item.then, activity)
-            otherwise = None if then is not None else opened(item.otherwise, activity)
+            then = opened(item.then, activity, marks)
+            otherwise = None if then is not None else opened(item.otherwise, activity, marks)
             return None if then is otherwise else [replace(item, then=then or item.then, otherwise=otherwise or item.otherwise)]
         case Compute():
             ends = [value for register, value in zip(item.registers, item.values, strict=True) if register in activity]
-            loop = hard_loop(ends, activity.varied)
-            return None if loop is None else _opened_compute(item, loop)
+            loop = None if marks.runs_again(item) else hard_loop(ends, activity.varied)
+            if loop is None:
+                return None
+            few = _few_trips(item, ends, activity, marks)
+            return _opened_compute(item, loop, marks) if few is None else few
         case Sweep():
-            return _opened_sweep(item, activity)
+            return _opened_sweep(item, activity, marks)
         case Sort() if item.order is None and any(made is not None and made in activity for made in item.sorted):
             return [replace(item, order=array_register(int64))]
     return None
@@ -70,7 +98,26 @@ def _replaced(step: Compute | Sweep, loop: Node, results: Sequence[Node]) -> Ite
     return rebuilt(step, lambda node: known[node.id], lambda node: node)
 
 
-def _opened_compute(step: Compute, loop: Node) -> list[Item]:
+def _few_trips(item: Compute | Sweep, ends: Sequence[Node], activity: Activity, marks: Marks) -> list[Item] | None:
+    """Return a step as a choice, made when it runs, of what to do with its loops; None if they cannot be run again."""
+    most = most_trips(ends, activity.varied) if marks.is_open(item) else None
+    if most is None:
+        return None
+    count, few = param_node(int64, ()), param_node(bool_, ())
+    counted: Item = Compute((count,), (most,)) if isinstance(item, Compute) else Sweep(item.count, item.index, (Fold(count, _EXTREMES[1], most),))
+    outs = set_registers(item)
+    sides = []
+    for mark in (marks.run_again, marks.run_in_waves):
+        fresh = {node.id: register_like(node) for node in outs}
+        made = rebuilt(item, lambda node: node, lambda node, fresh=fresh: fresh.get(node.id, node))  # type: ignore[misc]
+        mark(made)
+        sides.append((made, list(fresh.values())))
+    (again, first), (waves, second) = sides
+    limit = constant(FEW, int64, structural=False)
+    return [counted, Compute((few,), (apply(REGISTRY["le"], count, limit),)), Choice(few, [again], [waves], outs, first, second)]
+
+
+def _opened_compute(step: Compute, loop: Node, marks: Marks) -> list[Item]:
     body: Body = loop.attr
     assert body.condition is not None, "loops of functions have conditions"
     count = len(body.params)
@@ -79,21 +126,25 @@ def _opened_compute(step: Compute, loop: Node) -> list[Item]:
     nexts = [param_node(param.dtype, ()) for param in body.params]
     *results, condition = substitute([*body.results, body.condition], {old.id: new for old, new in zip(body.params, params, strict=True)})
     made = Loop([], condition, [Compute(tuple(nexts), tuple(results))], params, inits, nexts)
-    return [Compute(tuple(inits), loop.args[:count]), made, _replaced(step, loop, params)]
+    rest = _replaced(step, loop, params)
+    marks.run_in_waves(rest)
+    return [Compute(tuple(inits), loop.args[:count]), made, rest]
 
 
-def _opened_sweep(sweep: Sweep, activity: Activity) -> list[Item] | None:
+def _opened_sweep(sweep: Sweep, activity: Activity, marks: Marks) -> list[Item] | None:
     active = [effect for effect in sweep.effects if any(target in activity for target in effect_targets(effect))]
-    loop = hard_loop([source for effect in active for source in effect_sources(effect)], activity.varied)
+    ends = [source for effect in active for source in effect_sources(effect)]
+    loop = None if marks.runs_again(sweep) else hard_loop(ends, activity.varied)
     if loop is not None:
-        return _flattened(sweep) if sweep.inner is not None else _waves(sweep, loop)
+        few = None if sweep.inner is not None else _few_trips(sweep, ends, activity, marks)
+        return few or (_flattened(sweep) if sweep.inner is not None else _waves(sweep, loop, marks))
     for effect in active:
         if isinstance(effect, Scatter) and effect.operator is not None and not is_simple_scatter(effect):
             return _sorted_scatter(sweep, effect)
     return None
 
 
-def _waves(sweep: Sweep, loop: Node) -> list[Item]:
+def _waves(sweep: Sweep, loop: Node, marks: Marks) -> list[Item]:
     """Return the steps that run a loop for all elements of a sweep, and the sweep with what it gives."""
     body: Body = loop.attr
     assert body.condition is not None, "loops of functions have conditions"
@@ -126,7 +177,9 @@ def _waves(sweep: Sweep, loop: Node) -> list[Item]:
     params, nexts = [number, waiting, *states], [left, going, *following]
     made.append(Loop([Sweep(number, m, tuple(head))], apply(gt, left, ZERO), inside, params, [count, active, *starts], nexts))
     assert size == len(final), "one array for each variable"
-    return [*made, _replaced(sweep, loop, [at(array, sweep.index) for array in final])]
+    rest = _replaced(sweep, loop, [at(array, sweep.index) for array in final])
+    marks.run_in_waves(rest)
+    return [*made, rest]
 
 
 def _captured(sweep: Sweep, loop: Node) -> tuple[list[Item], Body, Sequence[Node]]:
