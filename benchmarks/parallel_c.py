@@ -9,9 +9,13 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from benchmarks import peers
 
+Array = np.ndarray[Any, Any]
 TYPES = {
     "float32": ("float", "uint32_t", ctypes.c_float),
     "float64": ("double", "uint64_t", ctypes.c_double),
@@ -291,3 +295,10 @@ def library(dtype: str, flags: Sequence[str], parallel: bool) -> ctypes.CDLL:
     built.total.restype = built.dot.restype = number
     built.above.restype = ctypes.c_long
     return built
+
+
+def pointer(x: Array) -> ctypes.c_void_p:
+    """Return the address of an array that lives as long as the pointer does."""
+    found = ctypes.c_void_p(x.ctypes.data)
+    vars(found)["array"] = x
+    return found

@@ -395,7 +395,7 @@ def _index(key: Any) -> int:
 
 def _sliced(form: Form, key: slice) -> Form:
     start, stop, step = key.indices(form_length(form))
-    return cut(form, start, max(start, stop)) if step == 1 else picked(form, np.arange(start, stop, step))
+    return cut(form, start, max(start, stop)) if step == 1 else picked(form, np.array(range(start, stop, step), np.int64))
 
 
 def _compared(form: Form, other: Any, compare: Callable[[Any, Any], Any]) -> Form:

@@ -160,6 +160,9 @@ def _records(*fields: cuarray) -> cuarray:
     return adopt(Records(tuple([field.form for field in fields])))
 
 
+_AS_THEY_ARE = ("bool", "int", "float", "scalar", "array")  # kinds of arguments that compiled code takes without Python
+
+
 class Compiled:
     """A function compiled for one combination of kinds of arguments, on one place."""
 
@@ -181,12 +184,17 @@ class Compiled:
         self.ways = tuple(captures.ways)
         self.capture_kinds = tuple(captures.leaves)
         self.watched = tuple(captures.watched.values())
-        plain = all(kind[0] in ("bool", "int", "float", "scalar", "array") for kind in kinds)
-        self.direct = plain and not self.ways and not self.watched
+        plain = all(kind[0] in _AS_THEY_ARE for kind in kinds)
+        self.direct = plain and all(kind[0] in _AS_THEY_ARE for kind in self.capture_kinds)
+        self.free = not self.ways and not self.watched  # of everything in Python around the function
 
     def _other(self, *arguments: Any) -> Any:
         """Take a call whose arguments are of other kinds, or not as they lie in memory."""
-        return self.owner.call(arguments, self.place)
+        return self.owner.call(arguments[: len(arguments) - len(self.ways)], self.place)
+
+    def is_current(self) -> bool:
+        """Whether all functions that were found in Python are still there."""
+        return all([found_again(watched.way) is watched.known for watched in self.watched])
 
     def holds(self) -> bool:
         """Whether all that was found in Python is still there."""
@@ -246,7 +254,7 @@ class cu_function:
         self._definition: Definition | None = None
         self._lock = threading.RLock()
         self._compiled: dict[tuple[tuple[Leaf, ...], RunPlace], Compiled] = {}
-        self._direct: dict[RunPlace, Any] = {}
+        self._direct: dict[RunPlace, Compiled] = {}
         del self.__dict__["__wrapped__"]  # what is called is not the Python function
 
     @property
@@ -282,11 +290,15 @@ class cu_function:
         """Call on the current place, or on `target_place=`."""
         place = places.current()
         direct = self._direct.get(place)
-        if direct is not None and not keywords:
-            try:
-                return direct(*arguments)
-            except _Failed:
-                pass
+        if direct is None or keywords:
+            return self._call(arguments, keywords, place)
+        try:
+            if direct.free:
+                return direct.function(*arguments)
+            if direct.is_current():
+                return direct.function(*arguments, *[found_again(way) for way in direct.ways])
+        except _Failed:
+            pass
         return self._call(arguments, keywords, place)
 
     def _call(self, arguments: Items[Any], keywords: dict[str, Any], place: RunPlace) -> Any:
@@ -317,7 +329,7 @@ class cu_function:
             return here.run(self, arguments[:first], dict(zip(self.keyword_only, arguments[first:], strict=True)))
         compiled = self.compiled(kinds_of(arguments, self.names), place)
         if compiled.direct:
-            self._direct[place] = compiled.function
+            self._direct[place] = compiled
         return compiled.run(arguments)
 
     def compiled(self, kinds: tuple[Leaf, ...], place: RunPlace) -> Compiled:

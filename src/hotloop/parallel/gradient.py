@@ -22,8 +22,8 @@ from hotloop.parallel.values import Closure
 from hotloop.passes.gradient import derivative_dtype
 from hotloop.passes.merge import merge
 from hotloop.passes.sweep_gradient import differentiate
+from hotloop.passes.sweep_prune import prune
 
-_INTEGERS = ("bool", "int")
 By = tuple[int, ...]
 
 
@@ -108,8 +108,6 @@ def _derived(owner: Gradient, found: Interpreted, kinds: tuple[Leaf, ...]) -> In
     gradient = results[0] if owner.single else ("tuple", tuple(results))
     found.tree = ("tuple", (("number", made.results[0]), gradient)) if owner.value else gradient
     found.registers = _registers(found.tree)
-    from hotloop.passes.sweep_prune import prune
-
     found.procedure = merge(prune(Procedure(made.inputs, steps, tuple(found.registers))))
     return found
 
@@ -201,5 +199,3 @@ def _zeros(node: Node, steps: list[Step]) -> Node:
     steps.extend([Allocate(array, count), Sweep(count, index, (Store(array, index, zero),))])
     return array
 
-
-_ = _INTEGERS

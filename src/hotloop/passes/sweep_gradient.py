@@ -185,13 +185,12 @@ class _Gradient:
         self.undo(loop.head, adjoints)
         totals = [register_like(param) for param in params]
         trip = self._undo_trip(loop, carried, totals, adjoints)
-        if not trip.steps:
-            return
         adjoints.enter(trip)
         for param, total in zip(params, totals, strict=True):
             adjoints.steps.extend(assigned([total], [self._total(param, adjoints)]))
-        tape = self.tapes[id(loop)] = Tape(loop)
-        adjoints.steps.append(tape.undo([*self._again([*loop.head, *loop.body], False), *trip.steps]))
+        if trip.steps:
+            tape = self.tapes[id(loop)] = Tape(loop)
+            adjoints.steps.append(tape.undo([*self._again([*loop.head, *loop.body], False), *trip.steps]))
         for number, total in zip(carried, totals, strict=True):
             init = loop.inits[number]
             if init in self.activity:

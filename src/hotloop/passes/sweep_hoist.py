@@ -93,27 +93,29 @@ def kept_in_memory(dims: Sequence[Dim], nodes: Sequence[Node], steps: list[Step]
     return [at(array, place) for array in arrays]
 
 
-def hoisted(nest: Sequence[Dim], values: Sequence[Node], steps: list[Step]) -> list[Node]:
-    """Return values, of which what is dear and would be computed in a loop that it does not depend on is in memory.
+class Hoist:
+    """Hoists what is dear out of loops, the same thing once. dims: all dims, in the order in which the sweep has them."""
 
-    nest: the dims in the order of the loops, the outermost first.
-    """
-    found: dict[int, dict[int, Node]] = {}
-    for value in values:
-        _collect(value, nest, found)
-    mapping: dict[int, Node] = {}
-    for mask, nodes in found.items():
-        dims = [dim for k, dim in enumerate(nest) if mask >> k & 1]
-        dims = sorted(dims, key=lambda dim: sum(depends(other, [dim.index]) for d in dims for other in (d.low, d.high)), reverse=True)
-        if len(dims) <= 2 and _closed(dims):
-            loads = kept_in_memory(dims, list(nodes.values()), steps)
-            mapping.update(zip(nodes, loads, strict=True))
-    return substitute(values, mapping)
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self._loads: dict[int, Node] = {}
 
+    def hoisted(self, nest: Sequence[Dim], dims: Sequence[Dim], values: Sequence[Node]) -> list[Node]:
+        """Return values, of which what is dear and would be computed in a loop that it does not depend on is in memory.
 
-def _closed(dims: Sequence[Dim]) -> bool:
-    """Whether the bounds of dims depend on no index but those of dims before them; there is no other to depend on."""
-    return not any(depends(node, [other.index]) for k, dim in enumerate(dims) for node in (dim.low, dim.high) for other in dims[k:])
+        nest: dims in the order of the loops, the outermost first; dims: the same in the order in which bounds depend on them.
+        """
+        found: dict[int, dict[int, Node]] = {}
+        for value in values:
+            _collect(value, nest, found)
+        for mask, nodes in found.items():
+            inside = {dim.index.id for k, dim in enumerate(nest) if mask >> k & 1}
+            over = [dim for dim in dims if dim.index.id in inside]
+            new = [node for node in nodes.values() if node.id not in self._loads]
+            if new and len(over) <= 2:
+                self._loads.update(zip([node.id for node in new], kept_in_memory(over, new, self.steps), strict=True))
+        wanted = {number for nodes in found.values() for number in nodes}
+        return substitute(values, {number: load for number, load in self._loads.items() if number in wanted})
 
 
 def _collect(value: Node, nest: Sequence[Dim], found: dict[int, dict[int, Node]]) -> None:
@@ -151,4 +153,4 @@ def _masks(value: Node, nest: Sequence[Dim]) -> dict[int, int]:
     return found
 
 
-__all__ = ["DEAR", "Rows", "cost", "hoisted", "kept_in_memory", "sweep_over"]
+__all__ = ["DEAR", "Hoist", "Rows", "cost", "kept_in_memory", "sweep_over"]

@@ -41,6 +41,11 @@ def parts_of(outputs: Sequence[Node], seeds: Sequence[Node], dims: Sequence[Dim]
     return _joined(collector.found)
 
 
+def derivatives(output: Node, sources: Sequence[Node]) -> list[Node | None]:
+    """Return the derivative of a float by others that it is computed from, loops on the way included; None is zero."""
+    return _Collector(lambda _: False, ()).derive([output], [constant(1.0, output.dtype, structural=False)], sources)
+
+
 def _joined(parts: Iterable[Part]) -> list[Part]:
     """Add up parts of one element, and leave out zeros."""
     found: dict[tuple[object, ...], Part] = {}
@@ -200,4 +205,4 @@ def _share(dim: Dim, offered: Node, init: Node, result: Node, cotangent: Node) -
     return apply(div, cotangent, count)
 
 
-__all__ = ["Part", "parts_of"]
+__all__ = ["Part", "derivatives", "parts_of"]

@@ -63,13 +63,18 @@ def _fits(dim: Dim, width: Node, bounds: Bounds) -> bool:
     """Whether an index that is not negative is known to stay below a width."""
     if not dim.low.is_const or dim.low.attr.value < 0:
         return False
-    high = dim.high
-    if high.op is sub and high.args[1].is_const and high.args[1].attr.value >= 0:
-        high = high.args[0]
-    if high.op is add and high.args[0].is_const and high.args[0].attr.value <= 0:
-        high = high.args[1]
-    names = {high.id, *([arg.id for arg in high.args] if high.op is maximum else ())}
-    return width.id in names or any((name, width.id) in bounds for name in {*names, dim.high.id})
+    names: list[Node] = []
+    stack = [dim.high]
+    while stack:  # what is at least as large as the bound, unless that is negative
+        node = stack.pop()
+        names.append(node)
+        if node.op is maximum:
+            stack += [arg for arg in node.args if not arg.is_const]
+        elif node.op is sub and node.args[1].is_const and node.args[1].attr.value >= 0:
+            stack.append(node.args[0])
+        elif node.op is add and node.args[0].is_const and node.args[0].attr.value <= 0:
+            stack.append(node.args[1])
+    return width in names or any((name.id, width.id) in bounds for name in names)
 
 
 def _steps(place: Node, indices: Sequence[Node]) -> dict[int, Node] | None:

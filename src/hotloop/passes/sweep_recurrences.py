@@ -17,9 +17,9 @@ from hotloop.ir.op import REGISTRY
 from hotloop.ir.rewrite import walk
 from hotloop.ir.sweep import AT, Alias, Allocate, Compute, Operator, Reduce, Scan, Store, Sweep, array_register, at
 from hotloop.ops.algebra import equals
-from hotloop.passes.gradient import pull
 from hotloop.passes.sweep_adjoints import Adjoints
 from hotloop.passes.sweep_loops import ONE, TRUE, ZERO, zero
+from hotloop.passes.sweep_parts import derivatives
 from hotloop.passes.sweep_regions import register_like
 
 add, sub, mul, eq, select, and_, or_ = (REGISTRY[name] for name in ("add", "sub", "mul", "eq", "select", "and", "or"))
@@ -174,8 +174,7 @@ def _jacobian(made: Recurrence, floats: Sequence[int]) -> dict[tuple[int, int], 
     found: dict[tuple[int, int], Node] = {}
     lefts = [made.operator.left[k] for k in floats]
     for r in floats:
-        result = made.operator.combined[r]
-        parts = pull([result], [constant(1.0, result.dtype, structural=False)], lefts)
+        parts = derivatives(made.operator.combined[r], lefts)
         found.update({(c, r): part for c, part in zip(floats, parts, strict=True) if part is not None})
     return found
 

@@ -13,14 +13,15 @@ from hotloop.ir.loop import dependents, substitute
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Allocate, Effect, Fold, Inner, Operator, Scatter, Step, Store, Sweep, array_register, at
 from hotloop.ops.algebra import absorbs, equals
+from hotloop.ops.shape import length_of
 from hotloop.passes.sweep_adjoints import Adjoints, in_registers
-from hotloop.passes.sweep_hoist import DEAR, Rows, cost, hoisted, kept_in_memory, sweep_over
+from hotloop.passes.sweep_hoist import DEAR, Hoist, Rows, cost, kept_in_memory, sweep_over
 from hotloop.passes.sweep_loops import ONE, ZERO, Dim, depends, summed, zero
 from hotloop.passes.sweep_parts import Part
 from hotloop.passes.sweep_places import OUTSIDE, Bounds, Linear, is_row_major, linear
 
-add, sub, mul, select, maximum = (REGISTRY[name] for name in ("add", "sub", "mul", "select", "maximum"))
-floordiv, mod, and_, ge, lt = (REGISTRY[name] for name in ("floordiv", "mod", "and", "ge", "lt"))
+add, sub, mul, select = (REGISTRY[name] for name in ("add", "sub", "mul", "select"))
+minimum, maximum, floordiv, mod, and_, ge, lt = (REGISTRY[name] for name in ("minimum", "maximum", "floordiv", "mod", "and", "ge", "lt"))
 AGAIN = 48  # operations of a part that is rather computed again at each element that collects it than kept in memory
 Triple = tuple[Node, Node, Node]  # array, place, value
 
@@ -66,6 +67,7 @@ class _Writer:
         self.adjoints = adjoints
         self.distinct = distinct
         self.bounds = bounds
+        self.hoist = Hoist(adjoints.steps)
 
     @property
     def steps(self) -> list[Step]:
@@ -79,10 +81,13 @@ class _Writer:
             return
         waiting = group.parts
         if len(group.kept) == 1:
-            collected = [(part, found) for part in waiting if (found := self._collectable(part, group.kept[0])) is not None]
+            own = [part for part in waiting if part.place is group.kept[0].index and equals(group.kept[0].low, 0)]
+            if own:
+                self._store_own(group.kept[0], group.over, own)
+            collected = [(part, found) for part in waiting if part not in own and (found := self._collectable(part, group.kept[0])) is not None]
             if collected:
                 self._collect(group.kept[0], group.over, collected)
-            taken = {id(part) for part, _ in collected}
+            taken = {id(part) for part in (*own, *[part for part, _ in collected])}
             waiting = [part for part in waiting if id(part) not in taken]
         while waiting:  # parts of one array are added one after the other
             batch = {part.target.id: part for part in reversed(waiting)}
@@ -104,7 +109,7 @@ class _Writer:
 
     def _folded(self, dims: Sequence[Dim], values: Sequence[Node]) -> list[Node]:
         """Return registers with the sums of values over dims."""
-        values = _summed_over(dims[1:], hoisted(dims, values, self.steps))
+        values = _summed_over(dims[1:], self.hoist.hoisted(dims, dims, values))
         count, index, mapping = sweep_over(dims[0])
         into = [param_node(value.dtype, ()) for value in values]
         moved = substitute(values, mapping)
@@ -112,6 +117,26 @@ class _Writer:
         return into
 
     # -- elements that collect their parts -----------------------------------------------------------
+
+    def _store_own(self, dim: Dim, over: tuple[Dim, ...], parts: Sequence[Part]) -> None:
+        """Append the sweeps in which each element adds what goes to its own place, if the array has it."""
+        values = _summed_over(over, self.hoist.hoisted([dim, *over], parts[0].dims, [part.value for part in parts]))
+        effects: list[Effect] = []
+        for part, value in zip(parts, values, strict=True):
+            is_length = self.adjoints.lengths.is_length(dim.high, part.target)
+            total, new = self.adjoints.begin(part.target, is_length)
+            stored = value if new else apply(add, at(total, dim.index), value)
+            if is_length or self._has_all(part.target, dim.high):
+                effects.append(Store(total, dim.index, stored))
+                continue
+            count = apply(minimum, dim.high, self.adjoints.lengths.length(part.target))
+            self.steps.append(Sweep(count, dim.index, (Store(total, dim.index, stored),)))
+        if effects:
+            self.steps.append(Sweep(dim.high, dim.index, tuple(effects)))
+
+    def _has_all(self, array: Node, count: Node) -> bool:
+        """Whether an array is known to have at least `count` elements."""
+        return any((count.id, length.id) in self.bounds for length in (self.adjoints.lengths.length(array), length_of(array, (0,))))
 
     def _collectable(self, part: Part, dim: Dim) -> Linear | None:
         """Return a part's place if every element of its array may look for what is added to it."""
@@ -124,7 +149,7 @@ class _Writer:
 
     def _collect(self, dim: Dim, over: tuple[Dim, ...], found: Sequence[tuple[Part, Linear]]) -> None:
         """Append sweeps over the elements of arrays that add up what all indices give to each."""
-        values = _summed_over(over, hoisted([dim, *over], [part.value for part, _ in found], self.steps))
+        values = _summed_over(over, self.hoist.hoisted([dim, *over], found[0][0].dims, [part.value for part, _ in found]))
         values = [self._inside(part, place, dim, value) for (part, place), value in zip(found, values, strict=True)]
         values = self._near(dim, found, values)
         sums: dict[tuple[Node, Node], dict[Node, Node]] = {}
@@ -177,7 +202,7 @@ class _Writer:
 
     def _spread(self, kept: tuple[Dim, ...], over: tuple[Dim, ...], parts: Sequence[Part]) -> None:
         """Add parts to elements of different arrays."""
-        values = _summed_over(over, hoisted([*kept, *over], [part.value for part in parts], self.steps))
+        values = _summed_over(over, self.hoist.hoisted([*kept, *over], parts[0].dims, [part.value for part in parts]))
         stored: list[Triple] = []
         scattered: list[Triple] = []
         for part, value in zip(parts, values, strict=True):
