@@ -18,7 +18,9 @@ from tests.parallel_programs import Program, Type, random_program
 
 from hotloop import cu, cuarray, places
 from hotloop.errors import BoundsError, DivisionByZero, HotloopError, ShapeError, SyntaxRefused, TypeMismatch
-from hotloop.parallel import here_folds, here_segments, here_sequences
+from hotloop.parallel.here import folds as here_folds
+from hotloop.parallel.here import rows as here_segments
+from hotloop.parallel.here import sequences as here_sequences
 
 
 def outcome(program: Program, place: Any) -> Any:

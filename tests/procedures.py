@@ -38,7 +38,7 @@ from hotloop.ir.sweep import (
 )
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import length_of
-from hotloop.passes.sweep_reference import execute
+from hotloop.passes.sweeps.reference import execute
 
 Make = Callable[[int], list[Any]]
 SIZES = (0, 1, 2, 31, 32, 33, 1000)

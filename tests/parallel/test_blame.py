@@ -6,8 +6,8 @@ import traceback
 import pytest
 
 from hotloop.errors import SyntaxRefused, TypeMismatch
-from hotloop.parallel.blame import Origin, called_from, refuse
-from hotloop.parallel.source import Definition
+from hotloop.parallel.reading.blame import Origin, called_from, refuse
+from hotloop.parallel.reading.source import Definition
 
 
 def defined(text, file="/some/where/sensor.py"):

@@ -5,8 +5,8 @@ import pytest
 
 from hotloop import cu
 from hotloop.ir.sweep import Allocate, Filter, Fold, Reduce, Scan, Scatter, Sort, Store, Sweep
-from hotloop.parallel.arguments import kinds_of
 from hotloop.parallel.function import Interpreted
+from hotloop.parallel.interpreter.arguments import kinds_of
 
 X = np.arange(6.0)
 I = np.arange(6)  # noqa: E741

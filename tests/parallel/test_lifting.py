@@ -40,9 +40,9 @@ from hotloop.parallel import (
     unique,
     unique_counts,
 )
-from hotloop.parallel.arguments import kinds_of
 from hotloop.parallel.cuarray import cuarray
 from hotloop.parallel.function import Interpreted, cu
+from hotloop.parallel.interpreter.arguments import kinds_of
 
 ROWS = cuarray([[1.0, 2, 0], [], [5.0], [3, 2, 7]])
 ARRAY = np.arange(12.0)[::-1].reshape(4, 3) % 5

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotloop.errors import HotloopError, SourceChanged, SourceError, SourceNotFound, SyntaxRefused
-from hotloop.parallel import source as module
-from hotloop.parallel.source import definition, remember
+from hotloop.parallel.reading import source as module
+from hotloop.parallel.reading.source import definition, remember
 
 
 def text(function, **given):
@@ -459,7 +459,7 @@ def test_a_given_text_with_two_that_may_be_meant_is_refused():
 
 def test_python_c():
     code = """
-from hotloop.parallel.source import definition
+from hotloop.parallel.reading.source import definition
 from hotloop.errors import SourceNotFound
 import ast
 import dis
@@ -478,7 +478,7 @@ print(ast.unparse(found.node))
 
 def test_scripts(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("from hotloop.parallel.source import definition\nimport ast\nprint(ast.unparse(definition(lambda x: x + 1).node))\n")
+    script.write_text("from hotloop.parallel.reading.source import definition\nimport ast\nprint(ast.unparse(definition(lambda x: x + 1).node))\n")
     assert run(str(script), code="") == "lambda x: x + 1\n"
     assert run("-O", str(script), code="") == "lambda x: x + 1\n"
 
@@ -503,7 +503,7 @@ sys.dont_write_bytecode = {first is None}
 sys.path.insert(0, {str(tmp_path)!r})
 import pairs
 from hotloop.errors import SourceError
-from hotloop.parallel.source import definition
+from hotloop.parallel.reading.source import definition
 for f in (pairs.alone, *pairs.different, pairs.same[1], pairs.function):
     print(ast.unparse(definition(f).node).replace(chr(10), ""))
 try:

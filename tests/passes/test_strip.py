@@ -9,9 +9,9 @@ from tests.procedures import PROCEDURES, assert_bits, expected, sizes
 
 from hotloop.backends.native.parallel import link_parallel
 from hotloop.ir.sweep import Sweep
-from hotloop.passes.effects import tasks
-from hotloop.passes.strip import strips
-from hotloop.passes.versions import Versions
+from hotloop.passes.sweeps.effects import tasks
+from hotloop.passes.sweeps.strip import strips
+from hotloop.passes.sweeps.versions import Versions
 from hotloop.runtime import local
 from hotloop.stencils.library import available, library
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.plan_execution import Machine
+from tests.procedures import PROCEDURES
+
 from hotloop.compiler import Options, compile_parallel
 from hotloop.dtypes import float32, float64, int64
 from hotloop.ir.graph import Node, constant, convert, exact_numbers, param_node
@@ -13,12 +16,9 @@ from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Compute, Fold, Procedure, Step, Sweep, at
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import length_of
-from hotloop.passes.merge import merge
-from hotloop.passes.sweep_gradient import differentiate
-from hotloop.passes.sweep_reference import execute
-
-from tests.plan_execution import Machine
-from tests.procedures import PROCEDURES
+from hotloop.passes.adjoint.gradient import differentiate
+from hotloop.passes.sweeps.merge import merge
+from hotloop.passes.sweeps.reference import execute
 
 STEP = 1e-6
 SLOW = ("reduce", "while", "scatter", "dear")  # which the reference executes element by element

@@ -114,4 +114,4 @@ def _package() -> str:
     return hashlib.blake2b("\n".join(facts).encode(), digest_size=20).hexdigest()
 
 
-_DECIDE = ("backends/native", "passes", "ops", "ir", "stencils", "stencils/data")  # what decides the code of a procedure
+_DECIDE = ("backends/native", "passes", "passes/sweeps", "ops", "ir", "stencils", "stencils/data")  # what decides the code of a procedure

@@ -30,7 +30,7 @@ from hotloop.ir.sweep import (
 )  # fmt: skip
 from hotloop.ir.sweep_text import procedure_text
 from hotloop.ops.logic import or_
-from hotloop.passes.merge import nodes_of
+from hotloop.passes.sweeps.merge import nodes_of
 
 if TYPE_CHECKING:
     from hotloop.ir.sweep import Procedure

@@ -20,21 +20,21 @@ from hotloop.frontend.target import chosen_arch
 from hotloop.ir.graph import Node, exact_numbers
 from hotloop.ir.sweep import Compute
 from hotloop.parallel import explain, places
-from hotloop.parallel.arguments import Arguments, Leaf, kind_text, kinds_of, pieces
 from hotloop.parallel.cache import compile_kept
-from hotloop.parallel.captures import Captures
 from hotloop.parallel.cuarray import adopt, cuarray
 from hotloop.parallel.forms import Ragged, Records
-from hotloop.parallel.lifting import as_ragged
-from hotloop.parallel.place import Place
+from hotloop.parallel.interpreter.arguments import Arguments, Leaf, kind_text, kinds_of, pieces
+from hotloop.parallel.interpreter.captures import Captures
+from hotloop.parallel.interpreter.recorder import ZERO, Site
+from hotloop.parallel.interpreter.scope import found_again
+from hotloop.parallel.interpreter.statements import Statements
+from hotloop.parallel.interpreter.trace import Trace
+from hotloop.parallel.interpreter.values import Closure, Number, Sequence, Value, describe
 from hotloop.parallel.places import Place as RunPlace
-from hotloop.parallel.recorder import ZERO, Site
-from hotloop.parallel.scope import found_again
-from hotloop.parallel.source import Definition, definition, remember
-from hotloop.parallel.statements import Statements
-from hotloop.parallel.trace import Trace
-from hotloop.parallel.values import Closure, Number, Sequence, Value, describe
-from hotloop.passes.merge import merge
+from hotloop.parallel.primitives.lifting import as_ragged
+from hotloop.parallel.reading.place import Place
+from hotloop.parallel.reading.source import Definition, definition, remember
+from hotloop.passes.sweeps.merge import merge
 
 if TYPE_CHECKING:
     from hotloop.ir.sweep import Procedure

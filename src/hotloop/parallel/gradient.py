@@ -15,14 +15,14 @@ from hotloop.ir.graph import Node, apply, constant, exact_numbers, param_node
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.sweep import Allocate, Compute, Procedure, Step, Store, Sweep, array_register
 from hotloop.ops.shape import length_of
-from hotloop.parallel.arguments import Leaf, Physical, kind_text
 from hotloop.parallel.function import Interpreted, cu_function
+from hotloop.parallel.interpreter.arguments import Leaf, Physical, kind_text
+from hotloop.parallel.interpreter.values import Closure
 from hotloop.parallel.places import Place as RunPlace
-from hotloop.parallel.values import Closure
+from hotloop.passes.adjoint.gradient import differentiate
+from hotloop.passes.adjoint.prune import prune
 from hotloop.passes.gradient import derivative_dtype
-from hotloop.passes.merge import merge
-from hotloop.passes.sweep_gradient import differentiate
-from hotloop.passes.sweep_prune import prune
+from hotloop.passes.sweeps.merge import merge
 
 By = tuple[int, ...]
 

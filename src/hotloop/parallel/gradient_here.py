@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hotloop.parallel.arguments import Physical, kinds_of, pieces
 from hotloop.parallel.cuarray import adopt
 from hotloop.parallel.forms import Form, Ragged, Records
-from hotloop.parallel.scope import found_again
-from hotloop.passes.sweep_reference import Faulted, execute
+from hotloop.parallel.interpreter.arguments import Physical, kinds_of, pieces
+from hotloop.parallel.interpreter.scope import found_again
+from hotloop.passes.sweeps.reference import Faulted, execute
 
 if TYPE_CHECKING:
     from hotloop.ir.graph import Node

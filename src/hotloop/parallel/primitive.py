@@ -25,7 +25,7 @@ class Primitive:
 
     def closure(self) -> Any:
         """Return what it is in a compiled function that has it as an argument."""
-        from hotloop.parallel.captures import primitive  # which imports the kinds of arguments
+        from hotloop.parallel.interpreter.captures import primitive  # which imports the kinds of arguments
 
         return primitive(self.name)
 

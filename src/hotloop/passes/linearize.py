@@ -41,7 +41,7 @@ from hotloop.passes.nest import Nest, copy_array
 from hotloop.passes.unroll import LOOKUP
 
 if TYPE_CHECKING:
-    from hotloop.passes.frame import Frame
+    from hotloop.passes.sweeps.frame import Frame
 
 
 def linearize(

@@ -13,14 +13,14 @@ from hotloop.ir.program import Program
 from hotloop.ir.rewrite import walk
 from hotloop.ir.sweep import Alias, Allocate, Compute, Copy, Fault, If, Procedure, Sort, SortBy, Step, Sweep, While
 from hotloop.ops.shape import length
-from hotloop.passes.effects import Task, cost, tasks
-from hotloop.passes.frame import LENGTH, Frame
 from hotloop.passes.linearize import Builder
-from hotloop.passes.liveness import Liveness
 from hotloop.passes.memory import Memory
-from hotloop.passes.segments import Segments
-from hotloop.passes.serial import Serial, Slots
-from hotloop.passes.strip import Strip, strips
+from hotloop.passes.sweeps.effects import Task, cost, tasks
+from hotloop.passes.sweeps.frame import LENGTH, Frame
+from hotloop.passes.sweeps.liveness import Liveness
+from hotloop.passes.sweeps.segments import Segments
+from hotloop.passes.sweeps.serial import Serial, Slots
+from hotloop.passes.sweeps.strip import Strip, strips
 
 NONE = -1  # in place of a register or of an entry of the code
 

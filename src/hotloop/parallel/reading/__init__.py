@@ -1,0 +1,1 @@
+"""Reading the source of functions: their syntax trees, and exceptions that point at them."""
