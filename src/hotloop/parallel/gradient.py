@@ -43,7 +43,9 @@ class Gradient(cu_function):
     def closure(self) -> Closure:
         """Gradients cannot be called in functions: their steps are made of whole procedures."""
         name = self.__wrapped_function__.__name__
-        raise TypeMismatch(f"the gradient of {name}() cannot be called inside of a @cu function. Call it from Python, and pass what it gives.")
+        raise TypeMismatch(
+            f"the gradient of {name}() cannot be called inside of a @cu function. Call it from Python, and pass what it gives."
+        )
 
     def interpreted(self, kinds: tuple[Leaf, ...], diagnose: bool = False) -> Interpreted:
         """Return the derivative; to find out what went wrong, the function itself."""
@@ -198,4 +200,3 @@ def _zeros(node: Node, steps: list[Step]) -> Node:
     index = param_node(count.dtype, ())
     steps.extend([Allocate(array, count), Sweep(count, index, (Store(array, index, zero),))])
     return array
-

@@ -226,12 +226,12 @@ class _Sweep:
                 "hl.jacobian by few values, which keep the loop, or fewer trips."
             )
         # stand-ins for the operands: an expanded body may look through an array at what it was packed of
-        sources = {arg.id: arg for arg in loop.args if arg in self.inside}
-        stand_ins = {number: param_node(arg.dtype, arg.shape) for number, arg in sources.items()}
-        ends = unroll_loop(rebuild(loop, [stand_ins.get(arg.id, arg) for arg in loop.args]))
-        parts = pull([ends[k] for k in items], list(items.values()), list(stand_ins.values()))
-        known = [(source, part) for source, part in zip(sources.values(), parts, strict=True) if part is not None]
-        actual = {stand_in.id: sources[number] for number, stand_in in stand_ins.items()}
+        operands = {arg.id: arg for arg in loop.args if arg in self.inside}
+        stand_ins = {number: param_node(arg.dtype, arg.shape) for number, arg in operands.items()}
+        unrolled = unroll_loop(rebuild(loop, [stand_ins.get(arg.id, arg) for arg in loop.args]))
+        parts = pull([unrolled[k] for k in items], list(items.values()), list(stand_ins.values()))
+        known = [(source, part) for source, part in zip(operands.values(), parts, strict=True) if part is not None]
+        actual = {stand_in.id: operands[number] for number, stand_in in stand_ins.items()}
         for (source, _), part in zip(known, substitute([part for _, part in known], actual), strict=True):
             self.add(source, part, None)
 

@@ -110,8 +110,8 @@ class Activity:
                     self._forward_sweep(item)
                 case Compute():
                     found = flowing(item.values, self.varied)
-                    pairs = zip(item.registers, item.values, strict=True)
-                    self.varied.update(register.id for register, value in pairs if value.id in found)
+                    computed = zip(item.registers, item.values, strict=True)
+                    self.varied.update(register.id for register, value in computed if value.id in found)
                 case Copy() if item.source.id in self.varied:
                     self.varied.add(item.array.id)
                 case Sort():

@@ -304,7 +304,9 @@ class _Gradient:
         adjoints.steps.extend([Allocate(places, sweep.count), Sweep(sweep.count, sweep.index, (scan,))])
         place = at(places, sweep.index)
         pairs = [(value, found.register) for value, found in zip(effect.values, held, strict=True) if found is not None]
-        return [(value, apply(select, effect.keep, at(found, place), constant(0.0, found.dtype, structural=True))) for value, found in pairs]
+        return [
+            (value, apply(select, effect.keep, at(found, place), constant(0.0, found.dtype, structural=True))) for value, found in pairs
+        ]
 
 
 def _openable(items: Sequence[Item], variables: Sequence[Node], result: Node) -> tuple[list[Item], Activity]:

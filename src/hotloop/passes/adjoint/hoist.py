@@ -39,8 +39,9 @@ def sweep_over(dim: Dim) -> tuple[Node, Node, dict[int, Node]]:
 
 @dataclass(slots=True)
 class Rows:
-    """A sweep over one dim with another inside: count, index, the outer index by that, loop; and by the indices of the dims
-    where a pair of them lies among all `total`.
+    """A sweep over one dim with another inside.
+
+    Count, index, the outer index by that, loop; and by the indices of the dims where a pair of them lies among all `total`.
     """
 
     count: Node
@@ -84,7 +85,7 @@ def kept_in_memory(dims: Sequence[Dim], nodes: Sequence[Node], steps: list[Step]
     """Append steps that store nodes for all indices of one or two dims; return the loads that give them back."""
     arrays = [array_register(node.dtype) for node in nodes]
     if len(dims) == 2:
-        rows = Rows.of(*dims, steps)
+        rows = Rows.of(dims[0], dims[1], steps)
         steps.extend([*[Allocate(array, rows.total) for array in arrays], rows.sweep(arrays, nodes)])
         return [at(array, rows.place) for array in arrays]
     count, index, mapping = sweep_over(dims[0])

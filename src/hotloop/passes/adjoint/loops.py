@@ -1,5 +1,7 @@
-"""Loops over elements as reverse mode sees them: those that happen once or not at all, those that sum or choose over a
-counter, whose derivative is a loop of the same kind, and all others, which are made loops of steps first.
+"""Loops over elements as reverse mode sees them.
+
+Some happen once or not at all; some sum or choose over a counter, and their derivative is a loop of the same kind; all
+others are made loops of steps first.
 """
 
 from __future__ import annotations
@@ -113,7 +115,8 @@ def summation(loop: Node, wanted: Iterable[int]) -> Summation | None:
     wanted = set(wanted)
     counters = {k: step for k in range(len(body.params)) if (step := _step(body, k)) is not None}
     others = [param for k, param in enumerate(body.params) if k not in counters]
-    addends, chosen = {}, {}
+    addends: dict[int, Node] = {}
+    chosen: dict[int, Node] = {}
     for k in wanted:
         node, param = body.results[k], body.params[k]
         addend = _addend(node, param)
@@ -257,9 +260,9 @@ def hard_loop(ends: Sequence[Node], sources: set[int]) -> Node | None:
         return None
     bad = {loop.id for loop in hard}
     for loop, _ in sorted(wanted.values(), key=lambda pair: pair[0].id):
-        if loop.id in bad or any(node.id in bad for node in walk([*loop.attr.results])):
-            if _is_outermost(loop, ends):
-                return loop
+        is_hard = loop.id in bad or any(node.id in bad for node in walk([*loop.attr.results]))
+        if is_hard and _is_outermost(loop, ends):
+            return loop
     raise AssertionError("a loop is in none")
 
 
@@ -279,5 +282,6 @@ def _is_outermost(loop: Node, ends: Sequence[Node]) -> bool:
 
 
 __all__ = [
-    "FALSE", "ONE", "TRUE", "ZERO", "Dim", "Summation", "depends", "hard_loop", "summation", "summed", "switch_of", "trips", "where", "zero",
+    "FALSE", "ONE", "TRUE", "ZERO", "Dim", "Summation", "depends", "hard_loop", "summation", "summed", "switch_of", "trips", "where",
+    "zero",
 ]  # fmt: skip

@@ -142,7 +142,6 @@ class _Collector:
                 found[place] = part if before is None else apply(add, before, part)
         return found
 
-
     # -- other loops -------------------------------------------------------------------------------
 
     def _again(self, loop: Node, items: dict[int, Node], sources: Sequence[Node]) -> list[Node | None]:
@@ -153,7 +152,9 @@ class _Collector:
         params, mark = [body.params[k] for k in carried], len(self.found)
         parts = self.derive([body.results[k] for k in carried], weights, [*params, *sources])
         if len(self.found) > mark:
-            raise GradientError(f"{source_line(loop)}: the operator of a reduction or scan reads elements in a loop, and has no derivative here.")
+            raise GradientError(
+                f"{source_line(loop)}: the operator of a reduction or scan reads elements in a loop, and has no derivative here."
+            )
         trip = param_node(int64, ())
         before = apply(sub, trip, ONE)
         given = [part for part in parts[len(carried) :] if part is not None]
@@ -197,7 +198,9 @@ def _share(dim: Dim, offered: Node, init: Node, result: Node, cotangent: Node) -
     """Return what each of the places gets that attain an extremum."""
 
     def hit(node: Node) -> Node:
-        return apply(select, apply(eq, node, result), constant(1.0, result.dtype, structural=False), constant(0.0, result.dtype, structural=False))
+        return apply(
+            select, apply(eq, node, result), constant(1.0, result.dtype, structural=False), constant(0.0, result.dtype, structural=False)
+        )
 
     (count,) = summed(dim, [hit(offered)])
     if not init.is_const:

@@ -104,7 +104,9 @@ class _Pruner:
         if not pairs:
             return None, needed
         made = Alias(tuple([array for array, _ in pairs]), tuple([source for _, source in pairs]))
-        wanted = {source.id for array, source in pairs if array.id in needed} | {~source.id for array, source in pairs if ~array.id in needed}
+        wanted = {source.id for array, source in pairs if array.id in needed} | {
+            ~source.id for array, source in pairs if ~array.id in needed
+        }
         return made, (needed - _both([array for array, _ in pairs])) | wanted
 
     def _compute(self, step: Compute, needed: set[int]) -> tuple[Step | None, set[int]]:
@@ -131,7 +133,7 @@ class _Pruner:
         return If(step.condition, then, otherwise), first | second | _registers([step.condition])
 
     def _loop(self, step: While, needed: set[int]) -> tuple[Step | None, set[int]]:
-        """A loop matters for what it sets that is needed after it, and for what then is needed in later trips."""
+        """Return a loop if it sets what is needed after it; what then is needed in later trips counts too."""
         if not _touched([step]) & needed and not _has_faults([step]):
             return None, needed
         top = set(needed)
@@ -182,4 +184,3 @@ def _has_faults(steps: Iterable[Step]) -> bool:
         if isinstance(step, If) and _has_faults([*step.then, *step.otherwise]):
             return True
     return False
-

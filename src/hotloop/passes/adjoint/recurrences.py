@@ -32,8 +32,9 @@ At = Callable[[Node], Node]  # what something is for an element
 class Recurrence:
     """What a scan or reduction does, for each component, by place.
 
-    nodes: the values as the sweep computes them, through which derivatives go on; before: what is combined before an element; gains: what is added to the derivative by what is combined up to an
-    element, None if nothing; keep: whether an element counts. whole: of reductions the derivatives by the results.
+    nodes: the values as the sweep computes them, through which derivatives go on; before: what is combined before an
+    element; gains: what is added to the derivative by what is combined up to an element, None if nothing; keep:
+    whether an element counts. whole: of reductions the derivatives by the results.
     """
 
     operator: Operator

@@ -288,7 +288,7 @@ class _Builder:
             self.fresh.add(made.array.id)
 
     def _compute(self, step: Compute, known: dict[int, Node]) -> None:
-        """Registers that only name something are replaced by what they name."""
+        """Replace registers that only name something by what they name."""
         computed = []
         for register, value in [(register, known[value.id]) for register, value in zip(step.registers, step.values, strict=True)]:
             if value.op in (PARAM, CONST):
@@ -348,7 +348,9 @@ class _Builder:
         registers = {node.id: node for node in _written([*step.then, *step.otherwise])}
         registers |= {node.id: node for node in _changed([*step.then, *step.otherwise])}
         self.env = {number: node for number, node in first.items() if second.get(number) is node}
-        differ = [node for number, node in registers.items() if number in first and number in second and first[number] is not second[number]]
+        differ = [
+            node for number, node in registers.items() if number in first and number in second and first[number] is not second[number]
+        ]
         outs = [self._set(register) for register in differ]
         self.items.append(Choice(condition, then, otherwise, outs, [first[n.id] for n in differ], [second[n.id] for n in differ]))
 
@@ -475,4 +477,3 @@ def set_within(items: Iterable[Item]) -> set[int]:
         else:
             found.update(node.id for node in set_registers(item))
     return found
-

@@ -1,5 +1,7 @@
-"""Steps that add parts of derivatives to where they belong: sums where only sums are needed; for places that are linear in
-an index each element collects its parts; elsewhere stores where no two parts meet, and sequential scatters where they may.
+"""Steps that add parts of derivatives to where they belong.
+
+Sums where only sums are needed; for places that are linear in an index each element collects its parts; elsewhere
+stores where no two parts meet, and sequential scatters where they may.
 """
 
 from __future__ import annotations
@@ -84,7 +86,9 @@ class _Writer:
             own = [part for part in waiting if part.place is group.kept[0].index and equals(group.kept[0].low, 0)]
             if own:
                 self._store_own(group.kept[0], group.over, own)
-            collected = [(part, found) for part in waiting if part not in own and (found := self._collectable(part, group.kept[0])) is not None]
+            collected = [
+                (part, found) for part in waiting if part not in own and (found := self._collectable(part, group.kept[0])) is not None
+            ]
             if collected:
                 self._collect(group.kept[0], group.over, collected)
             taken = {id(part) for part in (*own, *[part for part, _ in collected])}
@@ -229,12 +233,31 @@ class _Writer:
         return len(kept) == 2 and is_row_major(part.place, kept, self.bounds)
 
     def _store(self, kept: tuple[Dim, ...], triples: Sequence[Triple]) -> None:
-        count, index, mapping = sweep_over(kept[0])
-        effects: list[Effect] = []
-        for array, place, value in _moved(triples, mapping):
-            total, _ = self.adjoints.begin(array, False)
-            effects.append(Store(total, place, apply(add, at(total, place), value)))
-        self.steps.append(Sweep(count, index, tuple(effects), _inner(kept, mapping)))
+        """Add where no two indices meet; what lies outside of an array was read as zero there, and is left out."""
+        batches: dict[tuple[int, int], tuple[tuple[Dim, ...], list[Triple]]] = {}
+        for array, place, value in triples:
+            last = self._within(kept[-1], place, array)
+            key = (last.low.id, last.high.id)
+            batches.setdefault(key, ((*kept[:-1], last), []))[1].append((array, place, value))
+        for dims, batch in batches.values():
+            count, index, mapping = sweep_over(dims[0])
+            effects: list[Effect] = []
+            for array, place, value in _moved(batch, mapping):
+                total, _ = self.adjoints.begin(array, False)
+                effects.append(Store(total, place, apply(add, at(total, place), value)))
+            self.steps.append(Sweep(count, index, tuple(effects), _inner(dims, mapping)))
+
+    def _within(self, dim: Dim, place: Node, array: Node) -> Dim:
+        """Return what of a dim has places inside of an array, if places are linear: others are checked one by one."""
+        found = linear(place, dim)
+        if found is None or found.condition is not None or abs(found.step) != 1:
+            return dim
+        length, offset = self.adjoints.lengths.length(array), found.offset
+        if found.step == 1:
+            low, high = apply(sub, ZERO, offset), apply(sub, length, offset)
+        else:
+            low, high = apply(add, apply(sub, offset, length), ONE), apply(add, offset, ONE)
+        return Dim(dim.index, apply(maximum, dim.low, low), apply(minimum, dim.high, high))
 
     def _scatter(self, kept: tuple[Dim, ...], triples: Sequence[Triple]) -> None:
         """Add one after the other; what takes long, and what loops give, is computed before, on all threads."""
@@ -256,7 +279,7 @@ class _Writer:
 
     def _in_rows(self, kept: tuple[Dim, ...], triples: Sequence[Triple]) -> tuple[Node, Node, list[Triple]]:
         """Return count and index of all pairs of two indices, and places and values in memory by it."""
-        rows = Rows.of(*kept, self.steps)
+        rows = Rows.of(kept[0], kept[1], self.steps)
         nodes = list(dict.fromkeys(node for _, place, value in triples for node in (place, value)))
         arrays = [array_register(node.dtype) for node in nodes]
         self.steps.extend([*[Allocate(array, rows.total) for array in arrays], rows.sweep(arrays, nodes)])
@@ -287,7 +310,9 @@ class _Writer:
             return Dim(index, ZERO, in_registers([count], self.steps)[0]), {outer.index.id: first, inner.index.id: second}
         rows = Rows.of(outer, inner, self.steps)
         first, second = array_register(int64), array_register(int64)
-        self.steps.extend([Allocate(first, rows.total), Allocate(second, rows.total), rows.sweep([first, second], [outer.index, inner.index])])
+        self.steps.extend(
+            [Allocate(first, rows.total), Allocate(second, rows.total), rows.sweep([first, second], [outer.index, inner.index])]
+        )
         return Dim(index, ZERO, rows.total), {outer.index.id: at(first, index), inner.index.id: at(second, index)}
 
 
@@ -313,6 +338,3 @@ def _inner(kept: tuple[Dim, ...], mapping: dict[int, Node]) -> Inner | None:
         return None
     low, high = substitute([kept[1].low, kept[1].high], mapping)
     return Inner(kept[1].index, low, high)
-
-
-

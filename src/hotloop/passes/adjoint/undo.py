@@ -70,7 +70,7 @@ def _kept(scatter: Scatter, part: Node) -> Node:
 
 
 def _undo_replacement(scatter: Scatter, sweep: Sweep, known: Sequence[tuple[Node, Node, Node]], adjoints: Adjoints) -> Seeds:
-    """The last element that went to a place has its derivative; what was there before has none."""
+    """Give the last element that went to a place its derivative; what was there before has none."""
     if sweep.inner is not None:
         raise GradientError(f"{source_line(scatter.place)}: a scatter of rows has no derivative here.")
     winner, length = array_register(int64), adjoints.lengths.length(scatter.arrays[0])

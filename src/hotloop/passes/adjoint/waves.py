@@ -36,7 +36,7 @@ from hotloop.ops.shape import length_of
 from hotloop.passes.adjoint.activity import Activity, effect_sources, effect_targets
 from hotloop.passes.adjoint.again import FEW, most_trips
 from hotloop.passes.adjoint.loops import ONE, ZERO, hard_loop
-from hotloop.passes.adjoint.regions import Choice, Item, Loop, is_sum, rebuilt, register_like, set_registers, step_nodes
+from hotloop.passes.adjoint.regions import Choice, Item, Loop, effect_nodes, is_sum, rebuilt, rebuilt_effect, register_like, set_registers, step_nodes
 
 add, sub, gt, eq, ne, lt, or_, and_, select = (REGISTRY[name] for name in ("add", "sub", "gt", "eq", "ne", "lt", "or", "and", "select"))
 _EXTREMES = (REGISTRY["minimum"], REGISTRY["maximum"])
@@ -107,7 +107,10 @@ def _opened(item: Item, activity: Activity, marks: Marks) -> list[Item] | None:
 def _replaced(step: Compute | Sweep, loop: Node, results: Sequence[Node]) -> Item:
     """Return a step with other nodes in place of what a loop gives."""
     body: Body = loop.attr
-    items = {structure(ITEM, (loop,), k, result.dtype, result.shape).id: new for k, (result, new) in enumerate(zip(body.results, results, strict=True))}
+    items = {
+        structure(ITEM, (loop,), k, result.dtype, result.shape).id: new
+        for k, (result, new) in enumerate(zip(body.results, results, strict=True))
+    }
     nodes = step_nodes(step)
     known = {old.id: new for old, new in zip(nodes, substitute(nodes, items), strict=True)}
     return rebuilt(step, lambda node: known[node.id], lambda node: node)
@@ -119,7 +122,9 @@ def _few_trips(item: Compute | Sweep, ends: Sequence[Node], activity: Activity, 
     if most is None:
         return None
     count, few = param_node(int64, ()), param_node(bool_, ())
-    counted: Item = Compute((count,), (most,)) if isinstance(item, Compute) else Sweep(item.count, item.index, (Fold(count, _EXTREMES[1], most),))
+    counted: Item = (
+        Compute((count,), (most,)) if isinstance(item, Compute) else Sweep(item.count, item.index, (Fold(count, _EXTREMES[1], most),))
+    )
     outs = set_registers(item)
     sides = []
     for mark in (marks.run_again, marks.run_in_waves):
@@ -234,23 +239,19 @@ def _flattened(sweep: Sweep) -> list[Item]:
     plus = Operator((left,), (right,), (apply(add, left, right),))
     width = apply(REGISTRY["maximum"], apply(sub, inner.high, inner.low), ZERO)
     place = apply(add, at(offsets, sweep.index), apply(sub, inner.index, inner.low))
-    nodes = [node for effect in sweep.effects for node in (*effect_sources(effect), effect.place)]  # type: ignore[union-attr]  # all are Stores
+    nodes = [node for effect in sweep.effects for node in effect_nodes(effect)]
     found = substitute(nodes, {sweep.index.id: at(rows, index), inner.index.id: at(columns, index)})
     known = {old.id: new for old, new in zip(nodes, found, strict=True)}
-    stores = tuple([Store(effect.array, known[effect.place.id], known[effect.value.id]) for effect in sweep.effects if isinstance(effect, Store)])
-    flags = tuple([_flag(effect, sweep, index, rows, columns) for effect in sweep.effects if isinstance(effect, Fold)])
+    effects = tuple([rebuilt_effect(effect, lambda node: known[node.id], lambda node: node) for effect in sweep.effects])
     return [
         Allocate(offsets, sweep.count), Sweep(sweep.count, sweep.index, (Scan((offsets,), sweep.index, plus, (width,), (ZERO,), True),)),
         Sweep(sweep.count, sweep.index, (Fold(total, add, width),)), Allocate(rows, total), Allocate(columns, total),
-        Sweep(sweep.count, sweep.index, (Store(rows, place, sweep.index), Store(columns, place, inner.index)), Inner(inner.index, inner.low, inner.high)),
-        Sweep(total, index, (*stores, *flags)),
+        Sweep(
+            sweep.count, sweep.index, (Store(rows, place, sweep.index), Store(columns, place, inner.index)),
+            Inner(inner.index, inner.low, inner.high),
+        ),
+        Sweep(total, index, effects),
     ]  # fmt: skip
-
-
-def _flag(fold: Fold, sweep: Sweep, index: Node, rows: Node, columns: Node) -> Fold:
-    assert sweep.inner is not None, "asked before"
-    (value,) = substitute([fold.value], {sweep.index.id: at(rows, index), sweep.inner.index.id: at(columns, index)})
-    return Fold(fold.into, fold.op, value)
 
 
 # ------------------------------------------------------------------------------------------------ scatters
