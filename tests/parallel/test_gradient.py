@@ -102,7 +102,7 @@ def positive_joined(x):
 def test_the_gradient_of_a_sum_is_that_of_each_element(size):
     x = floats(size)
     by_x, by_a = check(squares, x, 1.5)
-    np.testing.assert_allclose(by_x, 3 * x + np.cos(x), rtol=1e-15)
+    np.testing.assert_allclose(by_x, 3 * x + np.cos(x), rtol=1e-13)
     np.testing.assert_allclose(by_a, np.sum(x * x), rtol=1e-12)
 
 

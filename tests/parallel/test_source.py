@@ -478,7 +478,8 @@ print(ast.unparse(found.node))
 
 def test_scripts(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("from hotloop.parallel.reading.source import definition\nimport ast\nprint(ast.unparse(definition(lambda x: x + 1).node))\n")
+    imports = "from hotloop.parallel.reading.source import definition\nimport ast\n"
+    script.write_text(imports + "print(ast.unparse(definition(lambda x: x + 1).node))\n")
     assert run(str(script), code="") == "lambda x: x + 1\n"
     assert run("-O", str(script), code="") == "lambda x: x + 1\n"
 

@@ -211,8 +211,8 @@ class _Sweep:
         if loop.attr.trips is None and self.through is not None:
             sources = [arg for arg in dict.fromkeys(loop.args) if arg in self.inside]
             for source, part in zip(sources, self.through(loop, items, sources), strict=True):
-                if part is not None:
-                    self.add(source, part, None)
+                if part is not None:  # of what the loop has overwritten it is zero, and stays so
+                    self.add(source, part, None if part.is_const else Guard(call("ne", part, constant(0.0, part.dtype, structural=False))))
             return
         if loop.attr.trips is None:
             raise GradientError(

@@ -6,10 +6,12 @@ step is undone. Arrays that a step changes in place are copied first if anything
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from hotloop.ir.graph import CONST, PARAM, Node, param_node
+from hotloop.dtypes import bool_, int64
+from hotloop.ir.graph import CONST, PARAM, Node, constant, param_node
 from hotloop.ir.loop import substitute
 from hotloop.ir.rewrite import walk
 from hotloop.ir.sweep import (
@@ -39,6 +41,7 @@ from hotloop.ir.sweep import (
 )  # fmt: skip
 
 Read = Callable[[Node], Node]
+ZERO = constant(0, int64, structural=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -224,14 +227,16 @@ def rebuilt_effect(effect: Effect, read: Read, write: Read) -> Effect:
 
 def regions(procedure: Procedure) -> Regions:
     """Return a procedure as regions. Cost: linear in its size, times the depth of its loops."""
-    builder = _Builder(procedure.inputs)
+    builder = _Builder(procedure)
     items = builder.block(procedure.steps)
     return Regions(procedure.inputs, items, [builder.env[node.id] for node in procedure.results])
 
 
 class _Builder:
-    def __init__(self, inputs: Sequence[Node]) -> None:
-        self.env = {node.id: node for node in inputs}  # register of the procedure -> where its value is now
+    def __init__(self, procedure: Procedure) -> None:
+        self.env = {node.id: node for node in procedure.inputs}  # register of the procedure -> where its value is now
+        self.uses = _uses(procedure.steps)  # how often each register is read
+        self.uses.update([node.id for node in procedure.results])
         self.taken = set(self.env)  # registers that are set already
         self.fresh: set[int] = set()  # arrays that may be changed in place
         self.items: list[Item] = []
@@ -316,7 +321,7 @@ class _Builder:
     def _loop(self, step: While) -> None:
         inside = [*step.head, *step.body]
         carried = self._carried(inside)
-        inits = [self.env[register.id] for register in carried]
+        inits = [self._default(register) if register.id not in self.env else self.env[register.id] for register in carried]
         fresh = set(self.fresh)
         self.fresh -= {self.env[number].id for number in _loaded(inside) if number in self.env}
         self.fresh.difference_update([init.id for init in inits])
@@ -330,11 +335,24 @@ class _Builder:
         self.items.append(Loop(head, condition, body, params, inits, nexts))
 
     def _carried(self, inside: Sequence[Step]) -> list[Node]:
-        """Return the registers that are known before a loop and set in it, or changed in it and read."""
+        """Return the registers that are set in a loop and known before it, or read after it, or in it before they are set."""
         written = {node.id: node for node in _written(inside)}
         loaded = _loaded(inside)
         changed = {node.id: node for node in _changed(inside) if node.id in loaded}
-        return [node for number, node in (written | changed).items() if number in self.env]
+        within = _uses(inside)
+        exposed: set[int] = set()
+        _find_exposed(inside, set(), exposed)
+        kept = {number for number in written if number in self.env or self.uses[number] > within[number] or number in exposed}
+        return [node for number, node in (written | changed).items() if number in kept or (number in changed and number in self.env)]
+
+    def _default(self, register: Node) -> Node:
+        """Return what stands for a register that is not set yet: nothing reads it then, but it may be handed on."""
+        if not register.shape:
+            return constant(False if register.dtype is bool_ else 0, register.dtype, structural=False)
+        empty = register_like(register)
+        self.taken.add(empty.id)
+        self.items.append(Allocate(empty, ZERO))
+        return empty
 
     def _choice(self, step: If) -> None:
         condition = self._condition(step.condition)
@@ -348,6 +366,13 @@ class _Builder:
         registers = {node.id: node for node in _written([*step.then, *step.otherwise])}
         registers |= {node.id: node for node in _changed([*step.then, *step.otherwise])}
         self.env = {number: node for number, node in first.items() if second.get(number) is node}
+        within = _uses([*step.then, *step.otherwise])
+        for number, register in registers.items():  # what one side sets, and something after it reads
+            if self.uses[number] > within[number] and (number in first) is not (number in second):
+                side, items = (second, otherwise) if number in first else (first, then)
+                self.items, kept = items, self.items
+                side[number] = self._default(register)
+                self.items = kept
         differ = [
             node for number, node in registers.items() if number in first and number in second and first[number] is not second[number]
         ]
@@ -389,6 +414,43 @@ def _all_steps(steps: Iterable[Step]) -> Iterable[Step]:
             yield from _all_steps([*step.head, *step.body])
         elif isinstance(step, If):
             yield from _all_steps([*step.then, *step.otherwise])
+
+
+def _reads(step: Step) -> set[int]:
+    """Return the ids of the registers that a step itself reads, or changes."""
+    match step:
+        case While() | If():
+            return {node.id for node in walk([step.condition]) if node.op is PARAM}
+        case Alias():
+            return {source.id for source in step.sources}
+    whole = [*whole_arrays(step), *changed_arrays(step)]
+    return {node.id for node in walk(step_nodes(step)) if node.op is PARAM} | {array.id for array in whole}
+
+
+def _uses(steps: Iterable[Step]) -> Counter[int]:
+    """Return how many steps read each register."""
+    return Counter(number for step in _all_steps(steps) for number in _reads(step))
+
+
+def _find_exposed(steps: Iterable[Step], known: set[int], found: set[int]) -> None:
+    """Find the registers that steps may read before they set them; `known` are set, and become more."""
+    for step in steps:
+        found |= _reads(step) - known if not isinstance(step, While) else set()
+        match step:
+            case While():
+                inner = set(known)
+                _find_exposed(step.head, inner, found)
+                found |= _reads(step) - inner
+                _find_exposed(step.body, inner, found)
+            case If():
+                sides = [set(known), set(known)]
+                for side, inside in zip(sides, (step.then, step.otherwise), strict=True):
+                    _find_exposed(inside, side, found)
+                known |= sides[0] & sides[1]
+            case Alias():
+                known.update(array.id for array in step.arrays)
+            case _:
+                known.update(register.id for register in set_registers(step))
 
 
 def _written(steps: Iterable[Step]) -> list[Node]:

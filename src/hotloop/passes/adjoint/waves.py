@@ -36,7 +36,18 @@ from hotloop.ops.shape import length_of
 from hotloop.passes.adjoint.activity import Activity, effect_sources, effect_targets
 from hotloop.passes.adjoint.again import FEW, most_trips
 from hotloop.passes.adjoint.loops import ONE, ZERO, hard_loop
-from hotloop.passes.adjoint.regions import Choice, Item, Loop, effect_nodes, is_sum, rebuilt, rebuilt_effect, register_like, set_registers, step_nodes
+from hotloop.passes.adjoint.regions import (
+    Choice,
+    Item,
+    Loop,
+    effect_nodes,
+    is_sum,
+    rebuilt,
+    rebuilt_effect,
+    register_like,
+    set_registers,
+    step_nodes,
+)
 
 add, sub, gt, eq, ne, lt, or_, and_, select = (REGISTRY[name] for name in ("add", "sub", "gt", "eq", "ne", "lt", "or", "and", "select"))
 _EXTREMES = (REGISTRY["minimum"], REGISTRY["maximum"])
