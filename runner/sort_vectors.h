@@ -192,8 +192,8 @@ static WORD NAME(middle)(const WORD *from, int64_t count) {
     return (WORD)(low + (high - low) / 2 + (high > low));
 }
 
-/* Sort keys by way of another place of the same size; they end up there if `there`. Up to NEAR keys are moved to
- * and fro, which takes least; more stay where they are, and the other place need have no more than NEAR. */
+/* Sort keys by way of another place of the same size; they end up there if `there`. Up to NEAR keys are moved there
+ * and back, which takes least; more stay where they are, and the other place need have no more than NEAR. */
 static void NAME(sort)(WORD *keys, WORD *other, int64_t count, int there, int patience) {
     if (count <= MOST_ROWS * LANES) {
         NAME(sort_leaf)(keys, there ? other : keys, count);
