@@ -8,7 +8,7 @@ from hotloop.dtypes import int64
 from hotloop.errors import GradientError
 from hotloop.ir.graph import Node, apply, constant, param_node, source_line
 from hotloop.ir.op import REGISTRY
-from hotloop.ir.sweep import Allocate, Fold, Operator, Scan, Scatter, Store, Sweep, array_register, at
+from hotloop.ir.sweep import Allocate, Copy, Fold, Operator, Scan, Scatter, Store, Sweep, array_register, at
 from hotloop.passes.adjoint.activity import Activity
 from hotloop.passes.adjoint.adjoints import Adjoints
 from hotloop.passes.adjoint.loops import ONE, ZERO, zero
@@ -85,19 +85,11 @@ def _undo_replacement(scatter: Scatter, sweep: Sweep, known: Sequence[tuple[Node
         # the old derivative is read when the sweep is derived, and only then changed
         before = array_register(found.dtype)
         seeds.append((value, apply(select, mine, at(before, scatter.place), constant(0.0, found.dtype, structural=True))))
-        _renamed(array, found, before, adjoints)
+        adjoints.steps.append(Copy(before, found))
         total, _ = adjoints.begin(array, False)
         left = apply(select, apply(ge, at(winner, j), ZERO), zero(found), at(before, j))
         adjoints.steps.append(Sweep(length, j, (Store(total, j, left),)))
     return seeds
-
-
-def _renamed(array: Node, found: Node, before: Node, adjoints: Adjoints) -> None:
-    """Keep a derivative as it is under another name, so that the array's own is a copy when it is changed."""
-    from hotloop.ir.sweep import Copy
-
-    adjoints.steps.append(Copy(before, found))
-    _ = array
 
 
 def _undo_extreme(
