@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from hotloop.dtypes import int64
 from hotloop.errors import GradientError
 from hotloop.ir.graph import Node, apply, constant, param_node, source_line
+from hotloop.ir.loop import substitute
 from hotloop.ir.op import REGISTRY
-from hotloop.ir.sweep import Allocate, Copy, Fold, Operator, Scan, Scatter, Store, Sweep, array_register, at
+from hotloop.ir.sweep import Allocate, Copy, Fold, Inner, Operator, Scan, Scatter, Store, Sweep, array_register, at
 from hotloop.passes.adjoint.activity import Activity
 from hotloop.passes.adjoint.adjoints import Adjoints
 from hotloop.passes.adjoint.loops import ONE, ZERO, zero
@@ -21,10 +22,17 @@ _NONE = constant(-1, int64, structural=False)
 
 
 def clear_elements(sweep: Sweep, places: Sequence[tuple[Node, Node]], adjoints: Adjoints) -> None:
-    """Append the steps by which elements that a sweep has overwritten lose their derivative: what was there before has none."""
+    """Append the steps by which elements that a sweep has overwritten lose their derivative: what was there before has none.
+
+    They have an index of their own, so as not to be merged with sweeps that read the derivative elsewhere.
+    """
     for array, place in places:
         total, _ = adjoints.begin(array, False)
-        adjoints.steps.append(Sweep(sweep.count, sweep.index, (Store(total, place, zero(array)),), sweep.inner))
+        index, inner = param_node(int64, ()), sweep.inner
+        nodes = [place] if inner is None else [place, inner.low, inner.high]
+        moved, *rows = substitute(nodes, {sweep.index.id: index})
+        own = None if inner is None else Inner(inner.index, *rows)
+        adjoints.steps.append(Sweep(sweep.count, index, (Store(total, moved, zero(array)),), own))
 
 
 def others_product(fold: Fold, sweep: Sweep, adjoints: Adjoints) -> Node:
