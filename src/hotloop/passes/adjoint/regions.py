@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hotloop.dtypes import bool_, int64
 from hotloop.ir.graph import CONST, PARAM, Node, constant, param_node
@@ -496,7 +496,7 @@ def assigned(targets: Sequence[Node], sources: Sequence[Node]) -> list[Step]:
 
 
 def as_steps(items: Iterable[Item], faults: bool = True, loop_steps: Callable[[Loop], list[Step]] | None = None) -> list[Step]:
-    """Return items as steps. faults: whether to keep them; loop_steps: how loops are written that are in no other."""
+    """Return items as new steps: none is in two places. faults: whether to keep them; loop_steps: how outer loops are written."""
     found: list[Step] = []
     for item in items:
         match item:
@@ -506,9 +506,9 @@ def as_steps(items: Iterable[Item], faults: bool = True, loop_steps: Callable[[L
                 then = [*as_steps(item.then, faults, loop_steps), *assigned(item.outs, item.first)]
                 found.append(If(item.condition, then, [*as_steps(item.otherwise, faults, loop_steps), *assigned(item.outs, item.second)]))
             case Fault():
-                found += [item] if faults else []
+                found += [replace(item)] if faults else []
             case _:
-                found.append(item)
+                found.append(replace(item))
     return found
 
 

@@ -125,12 +125,14 @@ class _Writer:
     def _store_own(self, dim: Dim, over: tuple[Dim, ...], parts: Sequence[Part]) -> None:
         """Append the sweeps in which each element adds what goes to its own place, if the array has it."""
         values = _summed_over(over, self.hoist.hoisted([dim, *over], parts[0].dims, [part.value for part in parts]))
+        safe = [self.adjoints.lengths.is_length(dim.high, part.target) or self._has_all(part.target, dim.high) for part in parts]
+        if not all(safe) and len(parts) > 1 and max(map(cost, values)) > AGAIN:  # computed once, for sweeps of several lengths
+            values = kept_in_memory([dim], values, self.steps)
         effects: list[Effect] = []
-        for part, value in zip(parts, values, strict=True):
-            is_length = self.adjoints.lengths.is_length(dim.high, part.target)
-            total, new = self.adjoints.begin(part.target, is_length)
+        for part, value, inside in zip(parts, values, safe, strict=True):
+            total, new = self.adjoints.begin(part.target, self.adjoints.lengths.is_length(dim.high, part.target))
             stored = value if new else apply(add, at(total, dim.index), value)
-            if is_length or self._has_all(part.target, dim.high):
+            if inside:
                 effects.append(Store(total, dim.index, stored))
                 continue
             count = apply(minimum, dim.high, self.adjoints.lengths.length(part.target))
