@@ -666,6 +666,26 @@ def test_the_value_comes_with_the_gradient():
     assert gradient.tolist() == (4 * np.array([1.0, 2.0]) + np.cos([1.0, 2.0])).tolist()
 
 
+IN_SINGLE = (spread, stencil_energy, parts, kept, ordered, products_so_far, from_the_right, joined, shrinking)
+
+
+@pytest.mark.parametrize("function", IN_SINGLE, ids=lambda f: f.__name__)
+def test_gradients_of_single_precision_are_of_single_precision(function):
+    x = 1 + 0.2 * floats(64)
+    want = np.asarray(hl.grad(function)(x))
+    found = agree(hl.grad(function), x.astype(np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, want, rtol=2e-4, atol=2e-4 * np.max(np.abs(want)))
+
+
+def test_the_derivative_of_a_quotient_by_zero_is_infinite():
+    @cu
+    def divided(x):
+        return x / 0.0
+
+    assert hl.grad(divided)(1.0) == np.inf
+
+
 def test_a_sequence_of_tuples_has_a_gradient_of_tuples():
     assert agree(hl.grad(of_tuples), [(1.0, 2.0), (3.0, 4.0)]).tolist() == [(2.0, 1.0), (4.0, 3.0)]
 

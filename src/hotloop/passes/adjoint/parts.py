@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from hotloop.dtypes import int64
-from hotloop.errors import GradientError
+from hotloop.errors import DivisionByZero, GradientError
 from hotloop.ir.graph import ITEM, PARAM, Body, Node, apply, constant, param_node, source_line, structure
 from hotloop.ir.loop import build_loop, substitute
 from hotloop.ir.op import REGISTRY
@@ -69,12 +69,25 @@ class _Collector:
         loads = [node for node in below if node.op is AT]
         registers = [node for node in below if node.op is PARAM and self.active(node)]
         leaves = [*sources, *loads, *registers]
-        parts = pull(outputs, seeds, leaves, self._through)
+        parts = self._pulled(outputs, seeds, leaves)
         for leaf, part in zip(leaves[len(sources) :], parts[len(sources) :], strict=True):
             target, place = (leaf.args[0], leaf.args[1]) if leaf.op is AT else (leaf, None)
             if part is not None and self.active(target):
                 self.found.append(Part(target, place, part, self.dims))
         return parts[: len(sources)]
+
+    def _pulled(self, outputs: Sequence[Node], seeds: Sequence[Node], leaves: Sequence[Node]) -> list[Node | None]:
+        """Return derivatives by leaves; a constant over a constant zero is infinite, as it is when the function runs."""
+        mark = len(self.found)
+        try:
+            return pull(outputs, seeds, leaves, self._through)
+        except DivisionByZero:
+            del self.found[mark:]
+        stand_ins = [param_node(seed.dtype, ()) if seed.is_const else seed for seed in seeds]
+        parts = pull(outputs, stand_ins, leaves, self._through)
+        known = {stand_in.id: seed for stand_in, seed in zip(stand_ins, seeds, strict=True) if stand_in is not seed}
+        self.found[mark:] = [replace(part, value=substitute([part.value], known)[0]) for part in self.found[mark:]]
+        return [None if part is None else substitute([part], known)[0] for part in parts]
 
     def _through(self, loop: Node, items: dict[int, Node], sources: Sequence[Node]) -> list[Node | None]:
         body: Body = loop.attr
