@@ -1,4 +1,4 @@
-"""Builds what is not Python: the extension modules and the stencil libraries, with ziglang alone.
+"""Builds what is not Python: the extension modules, the stencil libraries and the runners, with ziglang alone.
 
 `pip install .` and `pip install -e .` come here. After a change of C or of operation rows a developer
 runs `python setup.py build_ext --inplace` (in an environment with setuptools, numpy and ziglang).
@@ -159,6 +159,8 @@ class Build(build_ext):
         done = subprocess.run([sys.executable, "-c", MAKE_STENCILS, *map(str, arguments)], check=False)
         if done.returncode:
             raise SystemExit("The stencils do not build; what stencilgen said is above.")
+        data = (PACKAGE if self.inplace else built) / "runners" / "data"
+        subprocess.run([sys.executable, ROOT / "runner" / "build.py", data.absolute(), self.cache], check=True)
 
     def build_extensions(self) -> None:
         """Compile side by side; the cache makes what has not changed free."""

@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__arm__)
+#include <sys/auxv.h>
 #endif
 
 /* A 32-bit displacement from any code to any data must reach: the sum stays below 2 GiB. Threads of
@@ -57,9 +59,20 @@ const char *hl_linux_target(void) {
 }
 #elif defined(__aarch64__)
 const char *hl_linux_target(void) { return "aarch64"; }
+#elif defined(__arm__)
+/* Bits of AT_HWCAP from the kernel's arch/arm/include/uapi/asm/hwcap.h. */
+const char *hl_linux_target(void) {
+    const unsigned long vfp = 1ul << 6, v7 = 1ul << 16 /* VFPv4 */ | 1ul << 17 /* division in ARM mode */;
+    const unsigned long here = getauxval(AT_HWCAP);
+    return (here & v7) == v7 ? "armv7a" : here & vfp ? "armv6" : "unknown";
+}
+#elif defined(__riscv) && __riscv_xlen == 64
+const char *hl_linux_target(void) { return "riscv64"; }
 #else
 const char *hl_linux_target(void) { return "unknown"; }
 #endif
+
+const char *hl_port_target(void) { return hl_linux_target(); }
 
 static int same(const char *a, const char *b) {
     while (*a && *a == *b) a++, b++;
@@ -67,8 +80,11 @@ static int same(const char *a, const char *b) {
 }
 
 int hl_port_accepts(uint64_t target) {
+    static const char *const also[][2] = {{"x86-64-v3", "x86-64-v2"}, {"armv7a", "armv6"}}; /* the first contains the second */
     const char *here = hl_linux_target();
     if (same(here, "unknown")) return 0;
     if (target == hl_target_hash(here)) return 1;
-    return same(here, "x86-64-v3") && target == hl_target_hash("x86-64-v2"); /* levels contain each other */
+    for (int i = 0; i < 2; i++)
+        if (same(here, also[i][0]) && target == hl_target_hash(also[i][1])) return 1;
+    return 0;
 }

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 
-from stencilgen.source import VECTOR, Spec, register_class
-from stencilgen.target import Target
+from stencilgen.forms import Form
+from stencilgen.pinning import FAR, NEAR, NUMBER
+from stencilgen.source import HOLE_IMMEDIATE, HOLE_OFFSET, VECTOR, Spec, register_class
+from stencilgen.target import Pinning, Target
 
 CHECKS = 2  # random choices of registers for which the prediction is compared with the compiler's code
 
-Choice = tuple[int, ...]  # one register per operand of Spec.operands()
+Choice = tuple[int | str, ...]  # one register per operand of Spec.operands(); then perhaps a kind of number and its value
+OFFSET, IMMEDIATE = "offset", "immediate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Plan:
     checks: choices whose code is predicted and compared
     overlaps: choices with the result in an operand's register; a wrong prediction there means early clobber
     swaps: the operand that may change places with the one after it without changing the result, or -1
+    numbers: (kind, value, the value that all others are measured against) of displacements and immediates to compile
     """
 
     base: Choice
@@ -39,26 +43,42 @@ class Plan:
     checks: tuple[Choice, ...]
     overlaps: tuple[Choice, ...]
     swaps: int
+    numbers: tuple[tuple[str, int, int], ...] = ()
 
     def choices(self) -> set[Choice]:
-        """Return every register choice to compile."""
+        """Return every choice to compile."""
         pairs = set(itertools.chain.from_iterable(self.pairs.values()))
-        return {self.base, *pairs, *self.checks, *self.overlaps}
+        return {self.base, *pairs, *self.checks, *self.overlaps, *[(*self.base, kind, value) for kind, value, _ in self.numbers]}
 
 
 def classes_of(target: Target, spec: Spec) -> list[tuple[tuple[int, ...], ...]]:
     """Return the register classes of each operand that can be chosen; only moves reach the scratch registers."""
     vectors = tuple(tuple(r for r in group if spec.moves or r < target.vectors) for group in target.vector_classes)
     integers = target.integer_classes if spec.moves else tuple(g for g in target.integer_classes if g[0] < target.integers)
-    return [vectors if register_class(short) == VECTOR else integers for _, short in spec.operands()]
+    return [vectors if register_class(target, short) == VECTOR else integers for _, short in spec.operands()]
 
 
 def plans(target: Target, spec: Spec) -> list[Plan]:
     """Return one plan per combination of classes, in the order of variants (last operand fastest)."""
-    kinds = tuple(register_class(short) for _, short in spec.operands())
+    kinds = tuple(register_class(target, short) for _, short in spec.operands())
     first = len(kinds) - len(spec.sources)
     ordered = first if spec.commutative and not spec.fixed else -1
-    return [_plan(spec, _Shape(registers, kinds, ordered)) for registers in itertools.product(*classes_of(target, spec))]
+    numbers = _numbers(spec) if isinstance(target.shell, Pinning) else ()
+    made = [_plan(spec, _Shape(registers, kinds, ordered)) for registers in itertools.product(*classes_of(target, spec))]
+    return [replace(plan, numbers=numbers) for plan in made]
+
+
+def _numbers(spec: Spec) -> tuple[tuple[str, int, int], ...]:
+    """Return the numbers to compile: each bit flipped, and some at random."""
+    chance, found = random.Random(spec.name), []
+    if spec.memory or HOLE_OFFSET in spec.text:
+        base, bits = (FAR, 32) if spec.far else (NEAR, 15)
+        found += [(OFFSET, base ^ 1 << bit, base) for bit in range(bits)]
+        found += [(OFFSET, chance.randrange(1, 1 << 31 if spec.far else 1 << 9) & ~7 | 8, base) for _ in range(CHECKS)]
+    if HOLE_IMMEDIATE in spec.text:
+        found += [(IMMEDIATE, NUMBER ^ 1 << bit, NUMBER) for bit in range(31)]
+        found += [(IMMEDIATE, chance.randrange(1 << 31), NUMBER) for _ in range(CHECKS)]
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +142,7 @@ def _differences(choices: tuple[int, ...], base: int, kind: int) -> list[int]:
     """Return the differences in register number to measure: the bits for vectors, whose numbers are the machine's."""
     if kind != VECTOR:
         return [register ^ base for register in choices if register != base]
-    return [bit for bit in (1, 2, 4) if any(r ^ bit in choices for r in choices)]
+    return [bit for bit in (1, 2, 4, 8) if any(r ^ bit in choices for r in choices)]
 
 
 def _replace(choice: Choice, operand: int, register: int) -> Choice:
@@ -137,7 +157,7 @@ def _random(shape: _Shape, chance: random.Random) -> Choice:
     return tuple(chosen)
 
 
-Code = tuple[bytes, tuple[tuple[int, int, object, int], ...]]  # bytes and patches (position, kind, item, addend)
+Code = tuple[bytes, tuple[tuple[int, int, object, int, Form], ...]]  # bytes and patches (position, kind, item, addend, how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +165,10 @@ class Variant:
     """A stencil for one class of each operand: base code, its patches, its register fields."""
 
     code: bytes
-    patches: tuple[tuple[int, int, object, int], ...]
+    patches: tuple[tuple[int, int, object, int, Form], ...]
     fields: dict[tuple[int, int], tuple[tuple[int, int], ...]]  # (operand, register) -> (position, byte)...
     early: bool
+    numbers: dict[str, dict[int, tuple[tuple[int, int], ...]]] = field(default_factory=dict)  # kind -> bit -> (position, byte)...
 
 
 def learn(plan: Plan, codes: dict[Choice, Code]) -> Variant | None:
@@ -168,7 +189,38 @@ def learn(plan: Plan, codes: dict[Choice, Code]) -> Variant | None:
     if any(codes[choice] not in _predictions(plan, variant, choice) for choice in plan.checks):
         return None
     early = any(codes[choice] not in _predictions(plan, variant, choice) for choice in plan.overlaps)
-    return Variant(base, patches, fields, early)
+    learnt = _learn_numbers(plan, codes)
+    return None if learnt is None else Variant(learnt[0], patches, fields, early, learnt[1])
+
+
+def _learn_numbers(plan: Plan, codes: dict[Choice, Code]) -> tuple[bytes, dict[str, dict[int, tuple[tuple[int, int], ...]]]] | None:
+    """Return the code for numbers that are zero, and what each bit changes; bits that do not fit are left out."""
+    code, patches = codes[plan.base]
+    found: dict[str, dict[int, tuple[tuple[int, int], ...]]] = {}
+    for kind, value, base in plan.numbers:
+        other = codes[*plan.base, kind, value]
+        bit = (value ^ base).bit_length() - 1
+        if value ^ base == 1 << bit and len(other[0]) == len(code) and other[1] == patches:
+            found.setdefault(kind, {})[bit] = tuple((i, x ^ y) for i, (x, y) in enumerate(zip(code, other[0], strict=True)) if x != y)
+    for kind, value, base in plan.numbers:
+        bits = [bit for bit in range(32) if (value ^ base) >> bit & 1]
+        if len(bits) > 1 and all(bit in found.get(kind, {}) for bit in bits):
+            if (_flipped(code, found[kind], bits), patches) != codes[*plan.base, kind, value]:
+                return None
+    for kind, base in {kind: base for kind, _, base in plan.numbers}.items():
+        bits = [bit for bit in range(32) if base >> bit & 1]
+        if not all(bit in found.get(kind, {}) for bit in bits):
+            return None
+        code = _flipped(code, found[kind], bits)
+    return code, found
+
+
+def _flipped(code: bytes, changes: dict[int, tuple[tuple[int, int], ...]], bits: list[int]) -> bytes:
+    data = bytearray(code)
+    for bit in bits:
+        for position, byte in changes[bit]:
+            data[position] ^= byte
+    return bytes(data)
 
 
 def _predictions(plan: Plan, variant: Variant, choice: Choice) -> list[Code]:
@@ -181,7 +233,7 @@ def _predictions(plan: Plan, variant: Variant, choice: Choice) -> list[Code]:
 
 def _joined(steps: dict[tuple[int, int], dict[int, int]], operand: int, difference: int) -> tuple[tuple[int, int], ...]:
     """Return the bytes that change for a difference in register number: measured, or bit by bit."""
-    parts = [difference] if (operand, difference) in steps else [bit for bit in (1, 2, 4) if difference & bit]
+    parts = [difference] if (operand, difference) in steps else [bit for bit in (1, 2, 4, 8) if difference & bit]
     total: dict[int, int] = {}
     for part in parts if difference else []:
         for position, byte in steps[operand, part].items():

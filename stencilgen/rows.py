@@ -8,8 +8,8 @@ from hotloop.dtypes import COMPUTE
 from hotloop.ir.op import Op, Wide
 from hotloop.ir.program import FOLDS, GATHERS, WIDE_SHORTS, vector_names
 from hotloop.ops import REGISTRY
-from stencilgen.source import C_TYPES, MEMORY_TYPES, VECTOR, Spec, register_class
-from stencilgen.target import Target
+from stencilgen.source import C_TYPES, HOLE_IMMEDIATE, HOLE_OFFSET, MEMORY_TYPES, VECTOR, Spec, register_class
+from stencilgen.target import Pinning, Target
 
 # Python's floor and such are one instruction where the prelude says so; these always call a helper.
 BOOL_IN_MEMORY = "b"
@@ -34,7 +34,9 @@ def row_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
 
 
 def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
-    """Return the same for vectors of lanes: rows on them, and what belongs to no row."""
+    """Return the same for vectors of lanes, where there are any: rows on them, and what belongs to no row."""
+    if not target.wide:
+        return [(spec.name, False, [spec]) for spec in element_specs(target)]
     found = [
         (wide.name, op.commutative, _wide_forms(target, wide, op.commutative))
         for op in REGISTRY.values() for wide in op.wide
@@ -70,7 +72,7 @@ def _memory_specs(short: str) -> list[Spec]:
     """Return loads and stores of one type. Arrays begin anywhere, and their bools are bytes."""
     size = 1 if short.startswith("b") else int(short[1:3]) // 8
     kind = f"hl_bytes_{short}" if size == 1 else f"hl_{short}_anywhere"
-    near, far = (f"*({kind} *)({base} + {index} * {size} + (long)HOLE_OFFSET)" for base, index in (("ctx", "{0}"), ("(char *){0}", "{1}")))
+    near, far = (f"*({kind} *)({base} + {index} * {size} + {HOLE_OFFSET})" for base, index in (("ctx", "{0}"), ("(char *){0}", "{1}")))
 
     def loaded(place: str) -> str:
         return f"__builtin_convertvector({place}, hl_{short}) > 0" if size == 1 else place
@@ -92,7 +94,7 @@ def _scalar(short: str) -> str:
 def _place(scalar: str, base: str, index: str) -> str:
     """Return C for one element of an array of scalars."""
     kind = MEMORY_TYPES[scalar]
-    return f"*({kind} *)({base} + {index} * (long)sizeof({kind}) + (long)HOLE_OFFSET)"
+    return f"*({kind} *)({base} + {index} * (long)sizeof({kind}) + {HOLE_OFFSET})"
 
 
 def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
@@ -105,11 +107,7 @@ def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
         found.append((spec.name, [spec, replace(spec, name=f"{spec.name}#memory", sources=(), memory=scalar)]))
         place = _place(scalar, "ctx", "{x}")
         found.append((f"repeat.{short}", [Spec(f"repeat.{short}", text.format(x=place), short, ("i64",), wide=True)]))
-    for dtype in COMPUTE:
-        text = f"{_place(dtype.short, 'ctx', '{y}')} = ({MEMORY_TYPES[dtype.short]}){{x}};"
-        found.append((f"put.{dtype.short}", [Spec(f"put.{dtype.short}", text, None, (dtype.short, "i64"))]))
-        text = f"({C_TYPES[dtype.short]}){_place(dtype.short, 'ctx', '{x}')}"
-        found.append((f"get.{dtype.short}", [Spec(f"get.{dtype.short}", text, dtype.short, ("i64",))]))
+    found += [(spec.name, [spec]) for spec in element_specs(target)]
     for row, shorts in FOLDS.items():
         for short in shorts:
             scalar = _scalar(short)
@@ -130,7 +128,7 @@ def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
 
 def _array_specs() -> list[Spec]:
     """Return loads and stores of elements of arrays of any size."""
-    found, array = [], "HL_ARRAY(ctx + (long)HOLE_OFFSET)"
+    found, array = [], f"HL_ARRAY(ctx + {HOLE_OFFSET})"
     for dtype in COMPUTE:
         short, kind = dtype.short, MEMORY_TYPES[dtype.short]
         found += [
@@ -157,41 +155,72 @@ def _array_specs() -> list[Spec]:
 
 
 def _forms(target: Target, name: str, text: str, sources: tuple[str, ...], dst: str, commutative: bool) -> list[Spec]:
+    last = Spec(f"{name}#helper", text, dst, sources, fixed=True)
+    if isinstance(target.shell, Pinning):  # three addresses, none of them in memory
+        return [Spec(name, text, dst, sources), last]
     # three addresses: sums and such on AVX; multiply-add overwrites an operand everywhere
-    tied = sources[0] == dst and (register_class(dst) != VECTOR or len(sources) == 3 or (target.two_address and len(sources) == 2))
-    in_vectors = commutative and register_class(sources[0]) == VECTOR
+    in_vector = register_class(target, dst) == VECTOR
+    tied = sources[0] == dst and (not in_vector or len(sources) == 3 or (target.two_address and len(sources) == 2))
+    in_vectors = commutative and register_class(target, sources[0]) == VECTOR
     specs = [Spec(name, text, dst, sources, tied=tied, commutative=in_vectors)]
     if commutative and not in_vectors:
         specs.append(replace(specs[0], name=f"{name}#opaque", opaque=True))
     if len(sources) <= 2 and sources[-1] != BOOL_IN_MEMORY:
         with_memory = tied and len(sources) == 2
         specs.append(Spec(f"{name}#memory", text, dst, sources[:-1], memory=sources[-1], tied=with_memory))
-    specs.append(Spec(f"{name}#helper", text, dst, sources, fixed=True))
-    return specs
+    return [*specs, last]
 
 
-def basic_specs() -> list[Spec]:
+def basic_specs(target: Target) -> list[Spec]:
     """Return the stencils for moves, loads, stores, loops and branches."""
-    specs = [
-        Spec("move.v", "{x}", "f64", ("f64",), moves=True),
-        Spec("move.i", "{x}", "i64", ("i64",), moves=True),
-    ]
+    pinned = isinstance(target.shell, Pinning)
+    specs = []
+    if not pinned:
+        specs += [Spec("move.v", "{x}", "f64", ("f64",), moves=True), Spec("move.i", "{x}", "i64", ("i64",), moves=True)]
+    for dtype in COMPUTE:
+        short, kind = dtype.short, MEMORY_TYPES[dtype.short]
+        cast = f"({kind})" if kind != C_TYPES[short] else ""
+        stored = f"*({kind} *)(ctx + {HOLE_OFFSET}) = {cast}{{x}};"
+        specs += _reaching(target, Spec(f"load.{short}", "{x}", short, (), memory=short, moves=True))
+        specs += _reaching(target, Spec(f"store.{short}", stored, None, (short,), moves=True))
+        if pinned:
+            specs.append(Spec(f"move.{short}", "{x}", short, (short,), moves=True, long=True))
+    if target.wide:
+        specs.append(Spec("fill.w", f"*(hl_f32w_anywhere *)(ctx + {HOLE_OFFSET})", "f32w", (), wide=True, moves=True))
+        specs.append(Spec("spill.w", f"*(hl_f32w_anywhere *)(ctx + {HOLE_OFFSET}) = {{x}};", None, ("f32w",), wide=True, moves=True))
+        specs.append(Spec("move.w", "{x}", "f32w", ("f32w",), wide=True, moves=True))
+    counter = f"*(int32_t *)(ctx + {HOLE_OFFSET})"
+    specs += _reaching(target, Spec("set", f"{counter} = (int32_t){HOLE_IMMEDIATE};", None, ()))
+    specs += _reaching(target, Spec("repeat", f"--{counter}", None, (), branch="nonzero"))
+    specs.append(Spec("below", "{x} < {y}", None, (target.index, target.index), branch="less"))
+    specs.append(Spec("unless", "{x}", None, ("b",), branch="zero"))
+    specs.append(Spec("jump", "1", None, (), branch="always"))
+    if pinned:
+        specs.append(Spec("enter", "", None, (), assembly="enter"))
+        return [*specs, Spec("leave", "", None, (), assembly="leave")]
+    return [*specs, Spec("leave", "HL_LEAVE; return;", None, ()), Spec("return", "return;", None, ())]
+
+
+def aliases(target: Target) -> dict[str, str]:
+    """Return basic stencils that are others of a target: name -> which."""
+    if isinstance(target.shell, Pinning):
+        return {"return": "leave"}
+    return {f"move.{dtype.short}": "move.v" if target.is_vector(dtype.short) else "move.i" for dtype in COMPUTE}
+
+
+def element_specs(target: Target) -> list[Spec]:
+    """Return loads and stores of elements of arrays in the data, by an index."""
+    found = []
     for dtype in COMPUTE:
         short = dtype.short
-        specs.append(Spec(f"load.{short}", "{x}", short, (), memory=short, moves=True))
-        stored = {"b": "uint8_t"}.get(short)
-        cast = f"({stored})" if stored else ""
-        pointer = stored or {"i32": "int32_t", "i64": "int64_t", "f32": "float", "f64": "double"}[short]
-        specs.append(Spec(f"store.{short}", f"*({pointer} *)(ctx + (long)HOLE_OFFSET) = {cast}{{x}};", None, (short,), moves=True))
-    specs.append(Spec("fill.w", "*(hl_f32w_anywhere *)(ctx + (long)HOLE_OFFSET)", "f32w", (), wide=True, moves=True))
-    specs.append(Spec("spill.w", "*(hl_f32w_anywhere *)(ctx + (long)HOLE_OFFSET) = {x};", None, ("f32w",), wide=True, moves=True))
-    specs.append(Spec("move.w", "{x}", "f32w", ("f32w",), wide=True, moves=True))
-    counter = "*(int32_t *)(ctx + (long)HOLE_OFFSET)"
-    specs.append(Spec("set", f"{counter} = (int32_t)(long)HOLE_IMMEDIATE;", None, ()))
-    specs.append(Spec("repeat", f"--{counter} != 0", None, (), branch=True))
-    specs.append(Spec("below", "{x} < {y}", None, ("i64", "i64"), branch=True))
-    specs.append(Spec("unless", "{x} == 0", None, ("b",), branch=True))
-    specs.append(Spec("jump", "1", None, (), branch=True))
-    specs.append(Spec("leave", "HL_LEAVE; return;", None, ()))
-    specs.append(Spec("return", "return;", None, ()))
-    return specs
+        text = f"{_place(short, 'ctx', '{y}')} = ({MEMORY_TYPES[short]}){{x}};"
+        found += _reaching(target, Spec(f"put.{short}", text, None, (short, target.index)))
+        found += _reaching(target, Spec(f"get.{short}", f"({C_TYPES[short]}){_place(short, 'ctx', '{x}')}", short, (target.index,)))
+    return found
+
+
+def _reaching(target: Target, spec: Spec) -> list[Spec]:
+    """Return a spec, and where displacements are short, one for longer ones."""
+    if not isinstance(target.shell, Pinning):
+        return [spec]
+    return [replace(spec, long=True), replace(spec, name=f"{spec.name}#far", far=True, long=True)]

@@ -19,6 +19,7 @@ HotloopError
 ├── NotWritable       (ValueError)         writing a value that is not an input or state
 ├── TargetError       (RuntimeError)       an unknown or unavailable target
 ├── ImageError        (ValueError)         an image the runner refuses
+├── LinkError         (ConnectionError)    a runner elsewhere that cannot be reached, or whose link broke
 └── InternalError     (AssertionError)     a fault of hotloop itself
 """
 
@@ -97,6 +98,10 @@ class TargetError(HotloopError, RuntimeError):
 
 class ImageError(HotloopError, ValueError):
     """The runner refuses this image or command."""
+
+
+class LinkError(HotloopError, ConnectionError):
+    """The link to a runner cannot be opened, broke, or stayed silent."""
 
 
 class InternalError(HotloopError, AssertionError):

@@ -110,6 +110,7 @@ class Program:
     loops: counter's place or -1, trips, first carry, carries; carries: param, init, result
     data: initial memory; symbols: what of it has a name
     lines: for listings, the source line of each instruction
+    spill: bytes at the start of the data where the emitter may keep what registers cannot, before it appends to the data
     """
 
     code: array[int]
@@ -120,6 +121,7 @@ class Program:
     symbols: list[Symbol]
     places: dict[int, Symbol] = field(default_factory=dict)  # node id of an output or cell -> symbol
     nodes: list[Node] = field(default_factory=list)  # node of each instruction, for listings
+    spill: int = 0
 
     @property
     def instructions(self) -> int:

@@ -15,6 +15,7 @@ from hotloop.ir.op import Op
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import Index, matmul, take_by
 from hotloop.passes.kernel import KERNEL, RESULT, SCALAR, Kernel, Result, Stream, View, axes_view, kernel_of_one, row_major, size, view
+from hotloop.passes.loops import LONGEST_APART
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +36,11 @@ class Space:
 class BodyWriter:
     """Collects what one kernel gives, with params for what it reads."""
 
-    def __init__(self, space: Space, sizes_known: bool, contract: bool, inside: Callable[[Node], bool]) -> None:
+    def __init__(self, space: Space, sizes_known: bool, contract: bool, one_lane: bool, inside: Callable[[Node], bool]) -> None:
         self.space = space
         self.contract = contract
         self.sizes_known = sizes_known
+        self.one_lane = one_lane
         self.inside = inside  # whether the kernel computes a node, and does not read it
         self.nodes: list[Node] = []
         self.given: list[Result] = []
@@ -69,6 +71,8 @@ class BodyWriter:
         lane = self._lane(kept, shape, streams, final)
         if self.sizes_known:
             first = kept if lane >= kept else lane
+            if self.one_lane:  # only what is reduced by loops must be a line
+                first, lane = self._line(kept, shape)
             moved = [_along_lanes(stream, base, shape, first, lane) for stream, base in zip(streams, final, strict=True)]
             streams, final = [stream for stream, _ in moved], [base for _, base in moved]
         kernel = Kernel(shape, kept, lane, tuple(streams), tuple(params), tuple(self.given), self.contract)
@@ -89,6 +93,12 @@ class BodyWriter:
         pairs = [(stream.steps, size(base.shape)) for stream, base in zip(streams, bases, strict=True) if not base.is_const]
         moves = [sum(count for steps, count in pairs if steps[lane] not in (0, 1)) for lane in (column, last)]
         return column if moves[0] <= moves[1] else last
+
+    def _line(self, kept: int, shape: Shape) -> tuple[int, int]:
+        """Return the dimensions, from first to last, that loops walk as one."""
+        last = len(shape) - 1
+        several = len([n for n in shape[kept:] if n != 1]) > 1
+        return (kept, last) if several and (kept == 0 or size(shape[kept:]) > LONGEST_APART) else (last + 1, last)
 
     # -- the body --------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hotloop import _graph
+from hotloop.dtypes import DType
 from hotloop.ir.graph import CONST, INPUT, LOOP, PARAM, STATE, Node, Shape
 from hotloop.ir.loop import dependents, rebuild
 from hotloop.ir.op import REGISTRY, Op
@@ -28,6 +29,7 @@ SHORTEST = 24  # places; below, straight scalar code is faster (benchmarks/dot.p
 SHORT = 6  # unless a kernel gives what is read (benchmarks/control.py: the steps of MPC have ten)
 CHEAP = 3  # additions; a value that costs more is written for other kernels, not computed again
 PACKED = 3  # instructions for a scalar that is stored to be read in a vector: the load waits for the store
+LARGEST_PRODUCT = 64  # multiplications that are written out on one lane: two matrices 4x4
 SPARSE = 0.25  # share of non-zeros of a structural constant up to which scalar code is faster
 
 _MOVEMENTS = (broadcast, transpose, reshape, take)
@@ -42,11 +44,12 @@ class _Group:
     nodes: list[Node] = field(default_factory=list)
 
 
-def fuse(outputs: Sequence[Node], sizes_known: bool = True, contract: bool = False) -> list[Node]:
+def fuse(outputs: Sequence[Node], sizes_known: bool = True, contract: bool = False, one_lane: bool = False) -> list[Node]:
     """Return `outputs` with kernels in place of the arrays they compute.
 
     sizes_known: shapes are numbers, and kernels are loops inside of a program; else lengths may be Dims,
     and kernels are functions over arrays of any size. contract: sums of products may be fused multiply-adds.
+    one_lane: the target has no vectors of lanes; kernels can hold every row then, and walk arrays in any order.
     """
     nodes = walk(outputs)
     if not any(node.shape for node in nodes):
@@ -55,13 +58,14 @@ def fuse(outputs: Sequence[Node], sizes_known: bool = True, contract: bool = Fal
     for node in nodes:
         if node.op is PARAM or any(arg.id in bound for arg in node.args):
             bound.add(node.id)  # in the body of a loop, which is fused by itself
-    return _Fuser([node for node in nodes if node.id not in bound], outputs, _Setting(sizes_known, contract), {}).fused()
+    return _Fuser([node for node in nodes if node.id not in bound], outputs, _Setting(sizes_known, contract, one_lane), {}).fused()
 
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
     sizes_known: bool
     contract: bool
+    one_lane: bool
 
 
 class _Fuser:
@@ -120,10 +124,13 @@ class _Fuser:
         self._set_level(node, None if node.op is matmul and node.shape else node.args[0].shape, apart)
 
     def _is_apart(self, arg: Node, fold: Node) -> bool:
-        """Whether a reduction cannot compute its operand itself: lanes along rows need elements without gaps."""
+        """Whether a reduction cannot compute its operand itself: lanes along rows, and lines, need elements without gaps."""
         if not self.sizes_known or arg.id not in self.maps or arg.id in self.flat or fold.op is matmul:
             return False
-        return bool(fold.attr["axes"][-1] == len(arg.shape) - 1)
+        axes: tuple[int, ...] = fold.attr["axes"]
+        if self.setting.one_lane and len(axes) == 1 < len(arg.shape):
+            return False
+        return axes[-1] == len(arg.shape) - 1
 
     def _set_level(self, node: Node, shape: Shape | None, apart: Collection[int] = ()) -> None:
         """Say how many kernels come before; operands of `shape` that are not `apart` are computed in the same one."""
@@ -133,7 +140,9 @@ class _Fuser:
         self.ready[node.id] = max(levels) + 1
 
     def _is_map(self, node: Node) -> bool:
-        if not node.shape or not node.op.types.overloads or form_of(node) is None:
+        if not node.shape or not node.op.types.overloads or node.op.c is None:
+            return False
+        if not self.setting.one_lane and form_of(node) is None:
             return False
         if not self.sizes_known:
             return True
@@ -150,7 +159,7 @@ class _Fuser:
         if node.op is matmul:
             return self._fold_of_product(node)
         name = FOLDS.get(node.op)
-        if name is None or not foldable(name, node.dtype):
+        if name is None or not self._foldable(name, node.dtype):
             return None
         if not self.sizes_known:
             return REGISTRY[name]
@@ -158,11 +167,15 @@ class _Fuser:
         along_rows = axes == tuple(range(len(shape) - len(axes), len(shape)))
         terms = size(tuple([shape[axis] for axis in axes]))
         along_columns = len(shape) - 1 not in axes and shape[-1] >= 4 and (terms <= LONGEST_WRITTEN or (len(axes) == 1 and terms <= CHUNK))
-        return REGISTRY[name] if size(shape) >= SHORTEST and (along_rows or along_columns) else None
+        return REGISTRY[name] if size(shape) >= SHORTEST and (along_rows or along_columns or self.setting.one_lane) else None
+
+    def _foldable(self, name: str, dtype: DType) -> bool:
+        """Whether a kernel can reduce by a row."""
+        return self.setting.one_lane or foldable(name, dtype)
 
     def _fold_of_product(self, node: Node) -> Op | None:
         x, y = node.args
-        if not foldable("add", node.dtype):
+        if not self._foldable("add", node.dtype):
             return None
         if not self.sizes_known:
             return None if node.shape else REGISTRY["add"]  # others are NumPy's
@@ -173,18 +186,23 @@ class _Fuser:
         # lanes run along the columns of the result, along its rows if those of x lie side by side, or along the inner axis
         columns = len(y.shape) > 1 and y.shape[-1] >= 3
         rows = len(x.shape) > 1 and x.shape[-2] >= 3 and (x.is_const or view(x, x.shape).steps[-2] == 1)
-        possible = inner >= 8 or ((columns or rows) and inner <= CHUNK)
+        possible = self.setting.one_lane or inner >= 8 or ((columns or rows) and inner <= CHUNK)
         return REGISTRY["add"] if possible and self._pays(node, work, columns or rows) else None
 
     def _pays(self, node: Node, work: int, across: bool) -> bool:
-        """Whether a product is faster as a kernel: instructions of both are estimated for 8 lanes (benchmarks/control.py)."""
+        """Whether a product is faster as a kernel: instructions of both are estimated for 8 lanes (benchmarks/control.py).
+
+        On one lane none is faster: a kernel is smaller.
+        """
         if work > 1000:
             return True
+        left = _density(node.args[0]) * _density(node.args[1])  # of the products, after structural zeros vanish
+        if self.setting.one_lane:
+            return work * left > LARGEST_PRODUCT
         lanes = node.shape[-1] if across and node.shape else node.args[0].shape[-1]
         vectors = work // lanes * -(-lanes // 8)
         packed = sum(size(arg.shape) for arg in node.args if not self._is_in_memory(arg))
         taken = size(node.shape) if node.id in self.taken else 0
-        left = _density(node.args[0]) * _density(node.args[1])  # of the products, after structural zeros vanish
         return 4 * vectors + PACKED * packed + 2 * taken < 2 * work * left
 
     def _is_in_memory(self, node: Node) -> bool:
@@ -302,7 +320,7 @@ class _Fuser:
 
     def _build_group(self, key: _Key) -> None:
         group = self.groups[key]
-        writer = BodyWriter(group.space, self.sizes_known, self.setting.contract, lambda node: key in self.wanted.get(node.id, ()))
+        writer = BodyWriter(group.space, self.sizes_known, self.setting.contract, self.setting.one_lane, lambda node: key in self.wanted.get(node.id, ()))
         for node in reversed(group.nodes):
             writer.add(node, self.folds.get(node.id))
         self.fresh.update(writer.results(self.fresh))

@@ -62,6 +62,14 @@ LONGEST_BLOCK = 64  # instructions up to which a trip of a loop takes more slice
 _PADDING = ((-1, -1, -1), (-1, -1), (-1,), ())
 
 
+def factors_of(kernel: Kernel, result: Result) -> tuple[Node, Node] | None:
+    """Return the factors of a result that is a sum of products, if they may be contracted."""
+    x = result.value
+    if not kernel.contract or result.fold is not arith.add or x.op is not arith.mul or not x.dtype.is_float:
+        return None
+    return x.args[0], x.args[1]
+
+
 class Lanes:
     """Writes the body of one kernel."""
 
@@ -79,7 +87,7 @@ class Lanes:
         self.kernel: Kernel = node.attr if kernel is None else kernel
         self.vector_bytes = vector_bytes
         self.values = [result.value for result in self.kernel.results]
-        self.factors = [self._factors_of(result) for result in self.kernel.results]
+        self.factors = [factors_of(self.kernel, result) for result in self.kernel.results]
         ends = [end for value, pair in zip(self.values, self.factors, strict=True) for end in pair or (value,)]
         nodes = walk(ends)
         params = [stream.param for stream in self.kernel.streams]
@@ -104,13 +112,6 @@ class Lanes:
     def parts_of(self, dtype: DType) -> range:
         """Return the registers of a value of a type, by number."""
         return range(self.slice * self.lane(dtype) // self.vector_bytes)
-
-    def _factors_of(self, result: Result) -> tuple[Node, Node] | None:
-        """Return the factors of a result that is a sum of products, if they may be contracted."""
-        x = result.value
-        if not self.kernel.contract or result.fold is not arith.add or x.op is not arith.mul or not x.dtype.is_float:
-            return None
-        return x.args[0], x.args[1]
 
     def step(self, node: Node) -> LaneStep:
         """Look an operation up; those that it uses have been."""

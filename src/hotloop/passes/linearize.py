@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hotloop._graph import Numbers, encode
-from hotloop.dtypes import DType, int32
+from hotloop.dtypes import DType, int32, int64
 from hotloop.image import Symbol
-from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant
+from hotloop.ir.graph import CONST, INPUT, ITEM, LOOP, PARAM, STATE, Body, Cell, Node, apply, constant, convert, structure
 from hotloop.ir.loop import dependents
 from hotloop.ir.op import REGISTRY
 from hotloop.ir.program import (
+    CHANGING,
     COPY,
     DTYPE_NUMBER,
     IN_MEMORY,
@@ -35,9 +36,11 @@ from hotloop.ir.program import (
 )
 from hotloop.ir.rewrite import ends, variables
 from hotloop.ops.shape import pack, take
-from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result
+from hotloop.passes.kernel import KERNEL, RESULT, Kernel, Result, kernel_of_one, size
+from hotloop.passes.layout import sorted_by_size
 from hotloop.passes.memory import Memory
 from hotloop.passes.nest import Nest, copy_array
+from hotloop.passes.one_lane import OneLane
 from hotloop.passes.unroll import LOOKUP
 
 if TYPE_CHECKING:
@@ -50,14 +53,21 @@ def linearize(
     nexts: Sequence[tuple[Cell, list[Node]]],
     cells: Sequence[tuple[Node, str]],
     vector_bytes: int,
+    index: DType = int64,
+    near: bool = False,
+    pointers: bool = False,
 ) -> Program:
     """Turn scalar nodes, in order of id, into a Program.
 
     outputs: (node as the user has it, its shape, its scalar nodes); nexts: (state, scalar nodes of its
     next value); cells: input and state nodes with their names, in the order of memory. In place of the
-    scalars of an array in memory there is one node, the array. vector_bytes: of the target's registers.
+    scalars of an array in memory there is one node, the array. vector_bytes: of the target's registers, 0 if
+    it has no vectors of lanes. index: the type of places in arrays. near: scalars lie before arrays, and those
+    by size, for targets whose loads reach only so far; `layout.with_spills` makes room for spilled values before them.
+    pointers: several elements of one array are read by "point" and "peek", which need no more than small displacements.
     """
-    builder = Builder(vector_bytes)
+    builder = Builder(vector_bytes, index=index)
+    builder.pointers = pointers
     for node, name in cells:
         builder.add_cell(node, name)
     for node, shape, scalars in outputs:
@@ -65,16 +75,20 @@ def linearize(
     builder.kept.update(scalar.id for _, scalars in nexts for scalar in scalars)
     builder.add_nodes(nodes)
     builder.add_stores(nexts)
-    return builder.program()
+    return sorted_by_size(builder.program(), builder.memory) if near else builder.program()
 
 
 class Builder:
     """A Program while it is written."""
 
-    def __init__(self, vector_bytes: int, memory: Memory | None = None, frame: Frame | None = None) -> None:
+    def __init__(
+        self, vector_bytes: int, memory: Memory | None = None, frame: Frame | None = None, index: DType = int64
+    ) -> None:  # fmt: skip
         """Begin a program. frame: where params that no loop binds are found: registers of a Procedure."""
         self.vector_bytes = vector_bytes
-        self.memory = memory or (Memory() if frame is None else frame.memory)
+        self.index = index
+        self.pointers = False  # whether kernels on one lane may use "point", "peek" and "poke"
+        self.memory = memory or (frame.memory if frame is not None else Memory() if vector_bytes else Memory(align=8, room=0))
         self.frame = frame
         self.places: dict[int, Symbol] = {}
         self.cell_symbols: dict[Cell, Symbol] = {}
@@ -97,6 +111,8 @@ class Builder:
         self.dying: dict[int, list[Node]] = {}  # kernel id -> arrays that it is the last to read
         self.free: list[tuple[int, int]] = []  # (bytes, place) of arrays that are dead
         self.arrays: dict[int, int] = {}  # array id -> its place, of arrays that kernels read or write
+        self.rooms: dict[object, int] = {}  # places of partial results, which kernels use one after the other
+        self.counters: list[int] = []  # places of counters that no loop uses now
 
     # -- memory ------------------------------------------------------------------------------
 
@@ -162,7 +178,7 @@ class Builder:
         for scalar, offset in self.late:
             self.store(scalar, self.use(scalar), offset)
         for source, offset in self.copies:
-            copy_array(self, source, self._stream(source), offset)
+            self._copy(source, self._stream(source), offset)
 
     def _find_dying(self, nodes: Sequence[Node]) -> None:
         """Find the last reader of each array that only kernels read: then its place is free for another."""
@@ -183,7 +199,7 @@ class Builder:
 
     def _load(self, node: Node) -> int:
         place = self.memory.constant(node.attr.value, node.dtype) if node.op is CONST else self._place(node)
-        return self.new_value(node, node.dtype, place, IN_MEMORY)
+        return self.new_value(node, node.dtype, place, IN_MEMORY | (CHANGING if self.depth and node.op is take else 0))
 
     def _place(self, node: Node) -> int:
         """Return where a cell, a register, or an element of an array in memory, lies."""
@@ -222,7 +238,7 @@ class Builder:
             self._add_stores_of(node)
         elif node.op is LOOKUP:
             array, place = node.args
-            name, index = f"get.{node.dtype.short}", self.use(place)
+            name, index = f"get.{node.dtype.short}", self._index(place)
             self.number[node.id] = self.emit(node, name, self.new_value(None, node.dtype), (index,), self._stream(array))
             self._add_output_of(node)
         elif self.frame is not None and self.frame.add(self, node):
@@ -236,6 +252,13 @@ class Builder:
             self._add_stores_of(node)
         elif not _in_memory(node):
             raise AssertionError(f"no target writes {node}")
+
+    def _index(self, place: Node) -> int:
+        """Return the value of a place in an array, as targets take it."""
+        fitting = convert(place, self.index)
+        if fitting is not place and fitting.id not in self.number and fitting.op is not CONST:
+            self.add([fitting])
+        return self.use(fitting)
 
     # -- loops -------------------------------------------------------------------------------
 
@@ -256,14 +279,14 @@ class Builder:
         params, inits, results = [[triple[k] for triple in carried if not triple[0].shape] for k in range(3)]
         for param, init, _ in arrays:
             self.arrays[param.id] = place = self.memory.place(param.dtype, param.shape, None, written=True)
-            copy_array(self, init, self._stream(init), place)
+            self._copy(init, self._stream(init), place)
         members = self.inside[node.id]
         if body.index is not None:
             step = apply(REGISTRY["add"], body.index, constant(1, int32))
             params, inits, results = [*params, body.index], [*inits, constant(0, int32)], [*results, step]
             if step not in members:
                 members = [*members, step]
-        counter = -1 if body.trips is None else self.memory.place(int32, (), None)
+        counter = -1 if body.trips is None else self._counter()
         starts = [self.use(init) for init in inits]
         pairs = [(self.new_value(param, param.dtype), start) for param, start in zip(params, starts, strict=True)]
         which = self._open_loop(node, counter, body.trips or 0, -1, pairs)
@@ -289,12 +312,12 @@ class Builder:
             place = self._stream(result)
             if result.id in own and len(arrays) > 1:
                 saved = self.memory.place(result.dtype, result.shape, None, written=True)
-                copy_array(self, result, place, saved)
+                self._copy(result, place, saved)
                 place = saved
             sources.append(place)
         for (param, _, result), place in zip(arrays, sources, strict=True):
             if result is not param:
-                copy_array(self, result, place, self.arrays[param.id])
+                self._copy(result, place, self.arrays[param.id])
 
     def _result(self, result: Node, inside: set[int], taken: set[int]) -> int:
         """Return a value of its own for a loop's result: a copy of what is not computed in this loop, or is taken."""
@@ -317,12 +340,23 @@ class Builder:
         sources = [self._stream(arg) for arg in node.args[:count]]
         scalars = [self.use(arg) for arg in node.args[count:]]
         targets = [self._target(results.get(k), result) for k, result in enumerate(kernel.results)]
-        for k, value in enumerate(Nest(self, node, sources, scalars, targets).write()):
+        for k, value in enumerate(self._nest(node, sources, scalars, targets).write()):
             if value >= 0 and k in results:
                 self.number[results[k].id] = value
         for dead in self.dying.get(node.id, ()):
             if not self.depth and dead.id in self.arrays and dead.id not in self.kept:
                 self.free.append((dead.dtype.size * math.prod(dead.shape), self.arrays[dead.id]))
+
+    def _nest(self, node: Node, sources: Sequence[int], scalars: Sequence[int], targets: Sequence[int]) -> Nest | OneLane:
+        return (Nest if self.vector_bytes else OneLane)(self, node, sources, scalars, targets)
+
+    def _copy(self, array: Node, source: int, target: int) -> None:
+        """Copy an array from one place to another."""
+        if self.vector_bytes:
+            copy_array(self, array, source, target)
+            return
+        node = structure(KERNEL, [], kernel_of_one(array.dtype, (size(array.shape),), (1,)), array.dtype, ())
+        OneLane(self, node, [source], [], [target]).write()
 
     def _target(self, result: Node | None, made: Result) -> int:
         """Return the place of a result of a kernel, -1 for a scalar."""
@@ -337,9 +371,9 @@ class Builder:
 
     def _room(self, made: Result) -> int:
         """Return a place for an array that is no output: that of a dead one if there is one of its size."""
-        size = made.value.dtype.size * math.prod(made.shape)
+        wanted = made.value.dtype.size * math.prod(made.shape)
         for k, (free, place) in enumerate(self.free):
-            if free == size and not self.depth:
+            if free == wanted and not self.depth:
                 del self.free[k]
                 return place
         return self.memory.place(made.value.dtype, made.shape, None, written=True)
@@ -364,7 +398,7 @@ class Builder:
 
     def begin_loop(self, node: Node, trips: int, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop of fixed trips; carried: (param, init) values. Returns its number, for `end_loop`."""
-        return self._open_loop(node, self.memory.place(int32, (), None), trips, -1, carried)
+        return self._open_loop(node, self._counter(), trips, -1, carried)
 
     def begin_while(self, node: Node, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop that `leave_unless` ends; carried: (param, init) values."""
@@ -378,6 +412,9 @@ class Builder:
     def begin_range(self, node: Node, limit: int, condition: int, carried: Sequence[tuple[int, int]]) -> int:
         """Open a loop that runs while the first carried value is below `limit`, not at all if `condition` is a false value."""
         return self._open_loop(node, RANGE, limit, condition, carried)
+
+    def _counter(self) -> int:
+        return self.counters.pop() if self.counters else self.memory.place(int32, (), None)
 
     def _open_loop(self, node: Node, counter: int, trips: int, condition: int, carried: Sequence[tuple[int, int]]) -> int:
         which = len(self.loops) // 4
@@ -395,6 +432,8 @@ class Builder:
             self.carries[3 * (first + k) + 2] = result
         self.code.extend((LOOP_END, -1, limit, -1, -1, which))
         self.listed.append(node)
+        if self.loops[4 * which] >= 0:
+            self.counters.append(self.loops[4 * which])
 
     def _stream(self, array: Node) -> int:
         """Return the place of an array that a kernel reads, writing scalars that are not side by side already."""
@@ -404,16 +443,17 @@ class Builder:
         return self._base(array)
 
     def _packed(self, node: Node) -> int:
-        items, size = node.args, node.dtype.size
+        items, step = node.args, node.dtype.size
         if not self.depth and all(_in_memory(item) for item in items):
             places = [self._place(item) for item in items]
-            if places == list(range(places[0], places[0] + len(items) * size, size)):
+            if places == list(range(places[0], places[0] + len(items) * step, step)):
+                self.memory.join(places[0], places[-1] + step)
                 return places[0]
         init = np.array([item.attr.value if item.op is CONST else 0 for item in items], node.dtype.numpy)
         base = self.memory.place(node.dtype, (len(items),), init)
         for i, item in enumerate(items):
             if item.op is not CONST:
-                self.code.extend((STORE, -1, self.use(item), -1, -1, base + i * size))
+                self.code.extend((STORE, -1, self.use(item), -1, -1, base + i * step))
                 self.listed.append(node)
         return base
 
@@ -439,7 +479,7 @@ class Builder:
         for scalar, value, offset in planned:
             self.store(scalar, value, offset)
         for source, place, offset in copies:
-            copy_array(self, source, place, offset)
+            self._copy(source, place, offset)
 
     def _saved(self, array: Node) -> int:
         """Return the place of an array, or of a copy if it is a state, which may be written before it is read."""
@@ -447,7 +487,7 @@ class Builder:
         if array.op is not STATE:
             return place
         saved = self.memory.place(array.dtype, array.shape, None)
-        copy_array(self, array, place, saved)
+        self._copy(array, place, saved)
         return saved
 
     def program(self) -> Program:

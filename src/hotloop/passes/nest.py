@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hotloop.dtypes import DType, bool_, int64
-from hotloop.ir.graph import Node, constant, structure
+from hotloop.dtypes import DType, bool_
+from hotloop.ir.graph import Node, structure
 from hotloop.ir.op import Op, wide_short
 from hotloop.ir.program import CHANGING, IN_MEMORY, UNALIGNED
 from hotloop.ops.shape import BLOCK, CHUNK, LANES, fold_terms
-from hotloop.passes.kernel import KERNEL, SCALAR, Kernel, Result, kernel_of_one, row_major, size
+from hotloop.passes.kernel import KERNEL, SCALAR, Kernel, Result, kernel_of_one, size
 from hotloop.passes.lanes import Factors, Lanes, Wide
+from hotloop.passes.loops import Array, At, Loops, Steps
 
 if TYPE_CHECKING:
     from hotloop.passes.linearize import Builder
@@ -28,60 +28,26 @@ WRITTEN_OUT = 400  # instructions up to which loops are written out
 CHAINS = 8  # sums side by side where their order is free: what hides the latency of a multiply-add
 LONGEST_WRITTEN = 256  # terms of a reduction that are written out one by one
 REGISTERS = 12  # vectors that partial results may take
-Steps = tuple[int, ...]  # what one step along a dimension adds to the place in each array
 
 
-@dataclass(frozen=True, slots=True)
-class At:
-    """Where an iteration is: the place in each array is index[its steps] (a value, if loops run) + moved."""
+class Nest(Loops):
+    """Writes one kernel as instructions of a program, on vectors of lanes."""
 
-    index: tuple[int | None, ...]
-    moved: tuple[int, ...]
-
-    def step(self, steps: Steps, count: int = 1) -> At:
-        """Return the place `count` static steps further."""
-        return At(self.index, tuple([place + count * step for place, step in zip(self.moved, steps, strict=True)]))
-
-
-@dataclass(frozen=True, slots=True)
-class _Array:
-    """An array in memory: its place in bytes, its type, and how it steps along the lanes."""
-
-    place: int
-    node: Node
-    lane_step: int
-
-
-class Nest:
-    """Writes one kernel as instructions of a program."""
+    written_out = WRITTEN_OUT
 
     def __init__(self, builder: Builder, node: Node, sources: Sequence[int], scalars: Sequence[int], targets: Sequence[int]) -> None:
         """Take the places of the arrays read (sources), values (scalars), and the places of results, -1 for scalars (targets)."""
-        self.builder = builder
-        self.node = node
-        self.kernel: Kernel = node.attr
+        super().__init__(builder, node, sources, targets)
         self.lanes = Lanes(builder, node, builder.vector_bytes)
         self.lanes.prepare({param.id: value for param, value in zip(self.kernel.scalars, scalars, strict=True)})
-        kernel, lane = self.kernel, self.kernel.lane
-        own = row_major(kernel.shape[: kernel.kept]) if kernel.kept else row_major(kernel.shape)
-        own = (*own, *[0] * (len(kernel.shape) - len(own)))
-        self.out = len(kernel.streams)
-        self.arrays = [
-            _Array(place + stream.offset * stream.param.dtype.size, stream.param, stream.steps[lane])
-            for place, stream in zip(sources, kernel.streams, strict=True)
-        ]
-        self.results = [_Array(place, result.value, own[lane]) for place, result in zip(targets, kernel.results, strict=True)]
-        self.steps: list[Steps] = [
-            (*[stream.steps[d] for stream in kernel.streams], own[d], 0) for d in range(len(kernel.shape))
-        ]  # of each array read, of all results together, and of partial results
 
     def write(self) -> list[int]:
         """Write the kernel; return the values of results that are scalars, -1 for others."""
         kernel = self.kernel
-        start = At((None,) * len(self.steps[0]), (0,) * len(self.steps[0]))
+        start = self.start
         folded = any(result.fold for result in kernel.results)
         if kernel.lane == SCALAR:
-            self._each(self._dims(0, len(kernel.shape)) or [(1, self.steps[-1])], start, 2, self._copy_element)
+            self.each(self.dims(0, len(kernel.shape)) or [(1, self.steps[-1])], start, 2, self._copy_element)
         elif not folded:
             self._map(start)
         elif kernel.kept == 0:
@@ -98,7 +64,7 @@ class Nest:
         """Return what reads an array, by number, at one slice."""
         return lambda k: self._load(self.arrays[k], at.index[k], at.moved[k])
 
-    def _load(self, array: _Array, index: int | None, moved: int) -> Wide:
+    def _load(self, array: Array, index: int | None, moved: int) -> Wide:
         dtype = array.node.dtype
         lane = self.lanes.lane(dtype)
         short, place = wide_short(dtype, lane), array.place + moved * dtype.size
@@ -118,10 +84,6 @@ class Nest:
         if index is None:
             return self.lanes.emit(f"splat.{short}", short, (self.builder.new_value(None, node.dtype, place, IN_MEMORY),))
         return self.lanes.emit(f"repeat.{short}", short, (index,), place)
-
-    def known(self, index: int | None) -> int:
-        """Return the value of an index, 0 where no loop runs."""
-        return self._number(0) if index is None else index
 
     def store(self, number: int, value: Wide, at: At) -> None:
         """Write one slice of a result that is an array."""
@@ -153,73 +115,19 @@ class Nest:
             value = self.builder.emit(self.node, f"get.{dtype.short}", self.builder.new_value(None, dtype), (index,), place)
         self._store_scalar(0, value, at)
 
-    # -- loops -------------------------------------------------------------------------------------
-
     def loop(
         self, count: int, steps: Steps, at: At, inside: Callable[[At, Sequence[Wide]], Sequence[Wide]],
         carried: Sequence[Wide] = (), shorts: Sequence[str] = (),
     ) -> list[Wide]:  # fmt: skip
         """Write a loop; `inside` gets where it is and what is carried, and returns what is carried on."""
-        groups: dict[tuple[int, int | None], list[int]] = {}
-        for k, step in enumerate(steps):
-            if step:
-                groups.setdefault((step, at.index[k]), []).append(k)
         pairs, wides = self.lanes.carry(carried, shorts)
-        params = [self.builder.new_value(None, int64) for _ in groups]
-        inits = [self.known(index) for _, index in groups]
-        loop = self.builder.begin_loop(self.node, count, [*zip(params, inits, strict=True), *pairs])
-        index = list(at.index)
-        for param, members in zip(params, groups.values(), strict=True):
-            for k in members:
-                index[k] = param
-        given = inside(At(tuple(index), at.moved), wides)
-        following = [
-            self.builder.emit(self.node, "add.i64.i64", self.builder.new_value(None, int64), (param, self._number(step)), 0)
-            for param, (step, _) in zip(params, groups, strict=True)
-        ]
-        self.builder.end_loop(self.node, loop, [*following, *[part for wide in given for part in wide.parts]])
+        self.around(count, steps, at, lambda here: [part for wide in inside(here, wides) for part in wide.parts], pairs)
         return wides
-
-    def _number(self, number: int) -> int:
-        return self.builder.use(constant(number, int64))
-
-    def _each(self, dims: Sequence[tuple[int, Steps]], at: At, cost: int, inside: Callable[[At], None]) -> None:
-        """Run through dimensions, outermost first; the inner ones are written out while that is short."""
-        if not dims:
-            inside(at)
-            return
-        (count, steps), rest = dims[0], dims[1:]
-        written = count * cost
-        for length, _ in rest:
-            written *= length
-        if count == 1 or written <= WRITTEN_OUT:
-            for k in range(count):
-                self._each(rest, at.step(steps, k), cost, inside)
-            return
-
-        def body(here: At, _: Sequence[Wide]) -> Sequence[Wide]:
-            self._each(rest, here, cost, inside)
-            return ()
-
-        self.loop(count, steps, at, body)
-
-    def _dims(self, first: int, last: int) -> list[tuple[int, Steps]]:
-        """Return dimensions first ... last - 1; neighbours that every array walks as one are one."""
-        found: list[tuple[int, Steps]] = []
-        for d in range(first, last):
-            length, steps = self.kernel.shape[d], self.steps[d]
-            if length == 1 and d != self.kernel.lane:
-                continue
-            if found and found[-1][1] == tuple([length * step for step in steps]):
-                found[-1] = found[-1][0] * length, steps
-            else:
-                found.append((length, steps))
-        return found
 
     # -- schedules ---------------------------------------------------------------------------------
 
     def _map(self, at: At) -> None:
-        *dims, (count, steps) = self._dims(0, len(self.kernel.shape))
+        *dims, (count, steps) = self.dims(0, len(self.kernel.shape))
         width = self.lanes.slice
         slices = -(-count // width)
         cost = self.lanes.operations
@@ -243,18 +151,18 @@ class Nest:
             for k in range(blocks * together, slices):
                 vectors(here.step(steps, k * width))
 
-        self._each(dims, at, slices * cost if slices * cost <= WRITTEN_OUT else WRITTEN_OUT, row)
+        self.each(dims, at, slices * cost if slices * cost <= WRITTEN_OUT else WRITTEN_OUT, row)
 
     def _fold_all(self, at: At) -> list[int]:
         """Reduce everything to scalars, and write what the kernel gives as arrays on the way."""
-        ((count, steps),) = self._dims(0, len(self.kernel.shape))
+        ((count, steps),) = self.dims(0, len(self.kernel.shape))
         values = iter(_Line(self, steps, self.lanes.slice).total(count, at))
         return [next(values) if result.fold else -1 for result in self.kernel.results]
 
     def _fold_rows(self, at: At) -> None:
         """Reduce along the lanes, once for each place of the kept dimensions."""
         kernel = self.kernel
-        ((count, steps),) = self._dims(kernel.kept, len(kernel.shape))
+        ((count, steps),) = self.dims(kernel.kept, len(kernel.shape))
         line = _Line(self, steps, self.lanes.slice)
 
         def row(here: At) -> None:
@@ -262,7 +170,7 @@ class Nest:
                 self._store_scalar(number, value, here)
 
         cost = self.lanes.operations * min(-(-count // self.lanes.slice), 64)
-        self._each(self._dims(0, kernel.kept), at, cost, row)
+        self.each(self.dims(0, kernel.kept), at, cost, row)
 
     def _fold_columns(self, at: At) -> None:
         """Reduce in each lane: the terms of a place are written out, in the order of `fold_terms`."""
@@ -277,7 +185,7 @@ class Nest:
         count, steps = kernel.shape[lane_dim], self.steps[lane_dim]
         slices = -(-count // width)
         together = _together(kernel, len(places), slices, max(len(self.lanes.parts_of(result.value.dtype)) for result in kernel.results))
-        outer = self._dims(0, lane_dim)
+        outer = self.dims(0, lane_dim)
         cost = self.lanes.operations * len(places)
 
         def vectors(here: At, several: int) -> None:
@@ -290,16 +198,16 @@ class Nest:
         whole, rest = divmod(slices, together)
 
         def row(here: At) -> None:
-            self._each([(whole, many)], here, cost * together, lambda inner: vectors(inner, together))
+            self.each([(whole, many)], here, cost * together, lambda inner: vectors(inner, together))
             if rest:
                 vectors(here.step(many, whole), rest)
 
-        self._each(outer, at, cost * slices, row)
+        self.each(outer, at, cost * slices, row)
 
     def _fold_long_columns(self, at: At) -> None:
         """Reduce in each lane by loops, with the partial results of the fixed order in memory."""
         kernel, width = self.kernel, self.lanes.slice
-        ((count, along),) = self._dims(kernel.kept, len(kernel.shape))
+        ((count, along),) = self.dims(kernel.kept, len(kernel.shape))
         length, steps = kernel.shape[kernel.lane], self.steps[kernel.lane]
         line = _Line(self, along, width=1)
 
@@ -308,7 +216,7 @@ class Nest:
                 self.store(number, value, here)
 
         many = tuple([step * width for step in steps])
-        self._each([*self._dims(0, kernel.lane), (-(-length // width), many)], at, WRITTEN_OUT, vectors)
+        self.each([*self.dims(0, kernel.lane), (-(-length // width), many)], at, WRITTEN_OUT, vectors)
 
     def _columns(self, result: Result, number: int, ats: Sequence[At], places: Sequence[tuple[int, ...]]) -> list[Wide]:
         """Reduce several slices side by side: what does not step along the lanes is read once for all."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hotloop.dtypes import int64
+from hotloop.dtypes import DType, int64
 from hotloop.ir.graph import (
     CONST,
     INPUT,
@@ -42,16 +42,16 @@ LOOKUP = Op("lookup", untyped(), np.asarray, doc="An element of an array in memo
 Scalars = np.ndarray[Any, Any]  # of nodes, dtype object
 
 
-def unroll(outputs: Sequence[Node]) -> dict[int, Scalars]:
+def unroll(outputs: Sequence[Node], index: DType = int64) -> dict[int, Scalars]:
     """Return for each node id that matters its scalar nodes, as an array of the node's shape.
 
     An array in memory that no scalar code reads is one node, in an array of shape ().
-    Empty if the program has no arrays: then every node stands for itself.
+    Empty if the program has no arrays: then every node stands for itself. index: the type of run-time places.
     """
     nodes = reachable(outputs)
     if not any(node.shape for node in nodes):
         return {}
-    return _Unroller(nodes, outputs).found
+    return _Unroller(nodes, outputs, index).found
 
 
 def scalars_of(found: dict[int, Scalars], node: Node) -> list[Node]:
@@ -76,7 +76,8 @@ def _array(items: Sequence[Node], shape: tuple[int, ...]) -> Scalars:
 class _Unroller:
     """Makes the scalars of each node that is needed, operands first."""
 
-    def __init__(self, nodes: Sequence[Node], outputs: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], outputs: Sequence[Node], index: DType) -> None:
+        self.index = index
         self.found: dict[int, Scalars] = {}
         self.elements: set[int] = set()  # nodes whose elements are needed
         self.whole: set[int] = set()  # nodes that are needed as arrays in memory
@@ -191,7 +192,7 @@ class _Unroller:
         array, row = self._operand(table), math.prod(table.shape[1:])
         items = []
         for place in self.found[index.id].flat:
-            first = convert(clamped_place(place, table.shape[0]), int64)
+            first = convert(clamped_place(place, table.shape[0]), self.index)
             first = call("mul", first, row) if row != 1 else first
             places = [call("add", first, j) if j else first for j in range(row)]
             items += [structure(LOOKUP, (array, at), None, table.dtype, ()) for at in places]

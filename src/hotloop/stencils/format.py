@@ -1,8 +1,9 @@
 """`Library`: the stencils of one target, as tables that the emitter reads as they are.
 
 A stencil is machine code with holes. Three kinds of hole: register fields (a list of bytes to
-exclusive-or for each register of each operand), patches (displacement, immediate, relative
-reference, jump target) and, in place of its end, the next stencil. See docs/notes/register-fields.md.
+exclusive-or for each register of each operand, and on most targets for each bit of a displacement or an
+immediate), patches (displacement, immediate, relative reference, jump target) and, in place of its end,
+the next stencil. See docs/notes/register-fields.md.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from typing import Any
 
 import numpy as np
 
-MAGIC = b"hotloop stencils 1\n"
+MAGIC = b"hotloop stencils 2\n"
 
-# Patch kinds of a stencil or item: what the emitter writes into the hole.
+# Patch kinds of a stencil or item: what the emitter writes into the hole, plus 4 x how (a row of `forms`).
 DISPLACEMENT, RELATIVE, IMMEDIATE, TARGET = range(4)
 
 # Columns of `stencils`. Register classes: 0 none, 1 vector, 2 integer. fixed: a register or -1.
+# far: the stencil for displacements above `reach` or not divisible by `step`, or -1.
 COLUMNS = (
     "dst_class", "dst_fixed", "sources", "class0", "class1", "class2", "fixed0", "fixed1", "fixed2", "tied",
     "memory", "early", "clobber_vectors", "clobber_integers", "variant", "fields", "field0", "field1", "field2", "field3",
-    "radix0", "radix1", "radix2", "radix3",
+    "radix0", "radix1", "radix2", "radix3", "far", "reach", "step", "calls", "machine",
 )  # fmt: skip
 
-ARRAYS = ("stencils", "variants", "fields", "xors", "patches", "items", "overloads")
+ARRAYS = ("stencils", "variants", "fields", "xors", "patches", "items", "overloads", "forms")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -35,11 +37,14 @@ class Library:
     meta: target, compiler, flags, digest, registers, and `names`: overload -> row of `overloads`.
     overloads: [register form, memory form or -1, commutative] as rows of `stencils`
     stencils:  one row of COLUMNS each
-    variants:  [code offset, length, first patch, patches, first field] per combination of classes
-    fields:    [first xor, xors] per variant, operand and register (16 each)
+    variants:  [code offset, length, first patch, patches, first field, field of a displacement's bits or -1,
+               the same of an immediate's] per combination of classes
+    fields:    [first xor, xors] per variant, operand and register (16 each), or per bit of a number (32)
     xors:      [position, byte]
     patches:   [position, kind, item or 0, addend]
-    items:     [offset, length, alignment, first patch, patches]: helper functions and their constants
+    items:     [offset, length, alignment, first patch, patches, stack]: helper functions and their constants
+    forms:     [bytes, bits, bias, mask of each of 32 bits]: how a number is written into an instruction; the mask
+               of every bit that is set in number + bias is exclusive-ored; bits: of the signed range, 0 for no check
     code:      all machine code and constants
     """
 
@@ -51,6 +56,7 @@ class Library:
     patches: np.ndarray[Any, Any]
     items: np.ndarray[Any, Any]
     overloads: np.ndarray[Any, Any]
+    forms: np.ndarray[Any, Any]
     code: bytes
 
     @property
