@@ -4,7 +4,7 @@
  * script (boards/board.ld) gives memory; boards/cortex_m.c and boards/riscv.c start it. The program is
  * executed from RAM. There is no memory protection: code is writable while it is executable.
  */
-#include "runner.h"
+#include "resident.h"
 
 #include HL_BOARD
 
@@ -68,24 +68,32 @@ int hl_port_seal(hl_memory *memory) {
 
 void hl_port_unmap(hl_memory *memory) { (void)memory; }
 
+static hl_runner runner;
+
 static int receive(void *context, uint8_t *bytes, size_t size) {
     (void)context;
-    for (; size--; bytes++) *bytes = board_receive();
+    for (; size--; bytes++) {
+        while (!board_received()) hl_resident_idle(&runner);
+        *bytes = board_receive();
+    }
     return 0;
 }
 
 static int send(void *context, const uint8_t *bytes, size_t size) {
     (void)context;
-    for (; size--; bytes++) board_send(*bytes);
+    for (; size--; bytes++) {
+        while (!board_sends()) hl_resident_idle(&runner);
+        board_send(*bytes);
+    }
     return 0;
 }
 
 /* What start-up code calls, with a stack and zeroed memory. */
 void hl_main(void) {
     static uint8_t buffer[HL_CAPACITY];
-    static hl_runner runner;
     static const hl_link link = {0, receive, send, buffer, sizeof buffer, 1};
     board_start();
+    hl_adopt_resident(&runner);
     hl_announce(&link);
     for (;;) hl_answer(&runner, &link);
 }

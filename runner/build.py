@@ -87,7 +87,7 @@ def command(name: str, script: str) -> list[str]:
     texts = {"HL_BOARD": board.header, "BOARD_TARGET": board.target, "BOARD_ALSO": board.also}
     defines = [f'-D{key}="{text}"' for key, text in texts.items()] + [f"-DHL_CAPACITY={board.capacity}"]
     link = [f"-Wl,{option}" for option in (*LINKER, f"--entry={board.entry}", f"-T,{script}")]
-    return [*board.flags, *FREESTANDING, *SMALL, "-flto", *WARNINGS, *defines, "-I.", "runner.c", "bare_metal.c", board.start, *link]
+    return [*board.flags, *FREESTANDING, *SMALL, "-flto", *WARNINGS, *defines, "-I.", "runner.c", "bare_metal.c", "resident.c", board.start, *link]
 
 
 def digest(name: str) -> str:
@@ -95,7 +95,7 @@ def digest(name: str) -> str:
     state = hashlib.sha256(repr((command(name, ""), version("ziglang"))).encode())
     if name in BOARDS:
         state.update(linker_script(BOARDS[name]).encode())
-    for path in sorted([*HERE.glob("runner.*"), *HERE.glob("linux*"), HERE / "bare_metal.c", *HERE.glob("boards/*")]):
+    for path in sorted([*HERE.glob("runner.*"), *HERE.glob("linux*"), HERE / "bare_metal.c", *HERE.glob("resident.*"), *HERE.glob("boards/*")]):
         state.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return state.hexdigest()[:24]
 

@@ -71,5 +71,5 @@ def _compiled(name: str, cache: Path) -> Path:
 
 
 if __name__ == "__main__":
-    folder, kept_in = map(Path, sys.argv[1:] or (OUTPUT, tempfile.gettempdir()))
-    build(folder, kept_in)
+    given = [Path(argument) for argument in sys.argv[1:]] or [OUTPUT, Path(tempfile.gettempdir())]
+    build(given[0], given[1])

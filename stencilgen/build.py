@@ -76,7 +76,7 @@ def make(target: Target, digest: str) -> Library:
         flags = (f"-mcpu={target.helper_cpu or target.cpu}", *target.flags, *target.helper_flags)
         for unit in _compile(target, _helper_texts(target, list(helpers.values())), Path(folder), flags):
             items.add_object(unit)
-        long = {name for name, s in helpers.items() if len(items.found["function", _helper_name(s)][0]) > 2 * _limit(target, s)}
+        long = {name for name, s in helpers.items() if len(items.found["function", _helper_name(s)][0]) > _longest(target, s)}
         specs = [s for _, _, forms in rows for s in forms if s.fixed or forms[-1].name not in long] + basics
         jobs = {spec.name: Job(spec, plans(target, spec)) for spec in specs}
         objects = _compile(target, _chunks(target, list(jobs.values()), helpers), Path(folder), (f"-mcpu={target.cpu}", *target.flags, *target.stencil_flags))
@@ -88,6 +88,11 @@ def make(target: Target, digest: str) -> Library:
 
 def _compiled_by(target: Target) -> dict[str, object]:
     return {"compiler": "zig cc (ziglang)", "flags": [*FLAGS, *target.flags]}
+
+
+def _longest(target: Target, helper: Spec) -> int:
+    """Return the bytes of a helper beyond which its operation is not tried as a stencil."""
+    return INLINE_LIMIT_WIDE if helper.wide else target.inline * (1 if isinstance(target.shell, Passing) else 2)
 
 
 def _limit(target: Target, spec: Spec) -> float:

@@ -83,9 +83,9 @@ class _Frame:
         for operand, name in self.variables.items():
             place = self._place(*operand)
             if place is not None:
-                self._declare(name, place, C_TYPES[operand[0]], self._constraint(operand[0]), True, place != into and not self._lost(*operand))
+                self._declare(name, place, self._kind(operand[0]), self._constraint(operand[0]), True, place != into and not self._lost(*operand))
         if into is not None and self.result:
-            self._declare("r", into, C_TYPES[self.result[0]], self._constraint(self.result[0]), output=False, kept=True)
+            self._declare("r", into, self._kind(self.result[0]), self._constraint(self.result[0]), output=False, kept=True)
         self.destroyed = list(self.shell.free)
         self._keep_others(used | {into})
         self.declarations = " ".join(self.lines)
@@ -135,6 +135,10 @@ class _Frame:
             return self.shell.integers[n]
         return self.shell.vectors[short][n] if short in self.shell.vectors else None
 
+    def _kind(self, short: str) -> str:
+        """Return the type of a pinned variable: a whole register, where values are narrower."""
+        return "long" if self.target.index == "i64" and not self.target.is_vector(short) else C_TYPES[short]
+
     def _constraint(self, short: str) -> str:
         if not self.target.is_vector(short):
             return "r"
@@ -145,6 +149,8 @@ class _Frame:
         if self._place(short, n) is None:
             return f"(*({kind} *)(ctx + {8 * n}))"
         name = self.variables[short, n]
+        if self._kind(short) != kind:
+            return f"(({kind}){name})"
         return f"hl_word_i64({name})" if kind == "int64_t" and self.target.is_vector(short) else name
 
     def statements(self) -> str:
@@ -162,6 +168,8 @@ class _Frame:
         kind = C_TYPES[spec.dst]
         if self._place(*self.result) is None:
             return f"{kind} result = {text}; *({kind} *)(ctx + {8 * self.result[1]}) = result;"
+        if self._kind(spec.dst) != kind:
+            return f"r = (long)({kind})({text});" if self.shell.extends else f"r = (long)(u{kind})({text});"
         return f"r = hl_real_i64({text});" if kind == "int64_t" and self.target.is_vector(spec.dst) else f"r = {text};"
 
     def _condition(self, text: str, values: Sequence[str]) -> str:

@@ -174,7 +174,9 @@ def _pinned(job: Job, unit: elf.ObjectFile, section: elf.Section, items: Items) 
     """Return what stands between the marks, or b"" where it does not stand there alone."""
     place = pinning.between(items.target, section.data)
     inside = [h for h in section.relocations if place is not None and place[0] <= h.offset < place[1]]
-    local = [h for h in inside if h.symbol.section is not None and unit.sections[h.symbol.section] is section and h.type not in forms.RISCV_LOWS]
+    named = [(h, unit.sections.get(h.symbol.section)) for h in inside if h.symbol.section is not None]
+    # code of this object, the stencil's own or a function that was not inlined, is not in the library
+    local = [h for h, refers in named if refers and refers.executable and not (refers is section and h.type in forms.RISCV_LOWS)]
     if place is None or local or any(h.type not in items.target.relocations and not _special(items.target, h) for h in inside):
         return b"", ()
     start, end = place

@@ -48,7 +48,7 @@ def assemble(
         "vectors": target.vectors, "integers": target.integers, "wide": target.wide, "scratch_vectors": target.scratch_vectors,
         "enter": tables.item_numbers[("function", "enter")] if passing else -1, "called": called,
         "saved_vectors": sum(1 << r for r in target.saved_vectors), "saved_integers": sum(1 << r for r in target.saved_integers),
-        "kept_integers": sum(1 << r for r in target.kept_integers), "index": target.index, "fma": target.fma,
+        "kept_integers": sum(1 << r for r in target.kept_integers), "index": target.index, "fma": target.fma, "small": target.small,
         "classes": _groups(target.vector_classes) + _groups(target.integer_classes), "in_integers": list(target.in_integers),
         # places for 64-bit values, where no registers hold them
         "file": 0 if passing or "f64" in target.shell.vectors else 8 * (target.vectors + target.scratch_vectors),

@@ -76,6 +76,7 @@ class Target:
     stencil_flags: tuple[str, ...] = ()
     helper_cpu: str = ""
     inline: int = 48
+    small: bool = False  # memory is small: code is made for size where nothing else is asked for
     about: str = ""
 
     def is_vector(self, short: str) -> bool:
@@ -119,6 +120,7 @@ class Pinning:
     leave: str
     entry_stack: int  # bytes that `enter` takes
     prelude: str = ""
+    extends: bool = False  # int32 is sign-extended in registers of 64 bits, not zero-extended
     marks: tuple[int, int] = (0x5EED0001, 0x5EED0002)
 
 
@@ -172,7 +174,7 @@ def _arm(name: str, cpu: str, *, thumb: bool, fma: str, constant: str = _MOVW, a
         relocations=forms.ARM, integers=7 if thumb else 6, vectors=14, scratch_vectors=2, vector_classes=_ALL,
         integer_classes=(tuple(range(8 if thumb else 7)),),
         saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5, 6) if thumb else tuple(range(6)), in_integers=("b", "i32"), index="i32",
-        helper_flags=("-fropi",), fma=bool(fma), inline=56, about=about,
+        helper_flags=("-fropi",), fma=bool(fma), inline=56, small=thumb, about=about,
     )  # fmt: skip
 
 
@@ -188,7 +190,7 @@ def _armv7m() -> Target:
         ),
         relocations=forms.ARM, integers=7, vectors=14, scratch_vectors=2, vector_classes=_ALL,
         integer_classes=(tuple(range(8)),), saved_vectors=tuple(range(14)), saved_integers=(3, 4, 5, 6), in_integers=("b", "i32", "f32"), index="i32",
-        helper_flags=("-fropi",), inline=24, about="Cortex-M3: Thumb-2, no floating-point unit",
+        helper_flags=("-fropi",), inline=24, small=True, about="Cortex-M3: Thumb-2, no floating-point unit",
     )  # fmt: skip
 
 
@@ -247,14 +249,14 @@ def _riscv(name: str, bits: int, cpu: str, helper_cpu: str, floats: tuple[str, .
             },
             enter="\n ".join([f"addi sp, sp, -{frame}", *[f"{s} {r}, {at}(sp)" for s, _, r, at in places], "mv s1, a0"]),
             leave="\n ".join([*[f"{load} {r}, {at}(sp)" for _, load, r, at in places], f"addi sp, sp, {frame}", "ret"]),
-            entry_stack=frame, prelude=_SELECT + (_FMA32 if "f32" in floats else "") + (_FMA64 if "f64" in floats else ""),
+            extends=True, entry_stack=frame, prelude=_SELECT + (_FMA32 if "f32" in floats else "") + (_FMA64 if "f64" in floats else ""),
         ),
         relocations=forms.RISCV, integers=count, vectors=14, scratch_vectors=2, vector_classes=_ALL,
         integer_classes=(tuple(range(count + 1)),),
         saved_vectors=(2, 3, 4, 5, 8, 9, 10, 11) if "f64" in floats else tuple(n for n in range(14) if not hard or n in (2, 3, 4, 5, 8, 9, 10, 11)),
         saved_integers=tuple(range(count)) if hard else tuple(range(3, count)),
         in_integers=("b", "i32", "i64") if bits == 64 else ("b", "i32") if hard else ("b", "i32", "f32"), index="i64" if bits == 64 else "i32",
-        helper_flags=(), fma=hard, inline=48, about=about,
+        helper_flags=(), fma=hard, inline=48, small=bits == 32, about=about,
     )  # fmt: skip
 
 

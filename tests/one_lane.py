@@ -15,7 +15,9 @@ from hotloop.passes.pair import pair
 from hotloop.passes.unroll import scalars_of, unroll
 
 
-def program_of(outputs: Sequence[Node], index: DType = int64, near: bool = False, contract: bool = False, pointers: bool = False) -> Program:
+def program_of(
+    outputs: Sequence[Node], index: DType = int64, near: bool = False, contract: bool = False, pointers: bool = False
+) -> Program:  # fmt: skip
     """Return the program that computes `outputs` and steps the states that they depend on, without vectors of lanes."""
     cells = [node for node in reachable(outputs) if node.op in (INPUT, STATE)]
     states = [cell for cell in cells if cell.op is STATE and cell.attr.next is not None]

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#define BOARD_CLOCK 25000000
 #define UART ((volatile uint32_t *)0x40004000u) /* UART0; words DATA, STATE, CTRL, INTSTATUS, BAUDDIV */
 
 enum { UART_DATA = 0, UART_STATE = 1, UART_CTRL = 2, UART_BAUDDIV = 4 };
@@ -17,14 +18,12 @@ static inline void board_start(void) {
     UART[UART_CTRL] = CTRL_SEND | CTRL_RECEIVE;
 }
 
-static inline uint8_t board_receive(void) {
-    while (!(UART[UART_STATE] & STATE_RECEIVED)) continue;
-    return (uint8_t)UART[UART_DATA];
-}
+static inline int board_received(void) { return (UART[UART_STATE] & STATE_RECEIVED) != 0; }
 
-static inline void board_send(uint8_t byte) {
-    while (UART[UART_STATE] & STATE_SEND_FULL) continue;
-    UART[UART_DATA] = byte;
-}
+static inline int board_sends(void) { return !(UART[UART_STATE] & STATE_SEND_FULL); }
+
+static inline uint8_t board_receive(void) { return (uint8_t)UART[UART_DATA]; }
+
+static inline void board_send(uint8_t byte) { UART[UART_DATA] = byte; }
 
 #endif

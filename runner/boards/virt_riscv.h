@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#define BOARD_CLOCK 10000000
+#define BOARD_MTIME 0x0200bff8u
 #define UART ((volatile uint8_t *)0x10000000u)
 
 enum { UART_DATA = 0, UART_FIFO = 2, UART_LINE = 3, UART_STATE = 5 };
@@ -14,14 +16,12 @@ static inline void board_start(void) {
     UART[UART_FIFO] = FIFO_ON;
 }
 
-static inline uint8_t board_receive(void) {
-    while (!(UART[UART_STATE] & STATE_RECEIVED)) continue;
-    return UART[UART_DATA];
-}
+static inline int board_received(void) { return UART[UART_STATE] & STATE_RECEIVED; }
 
-static inline void board_send(uint8_t byte) {
-    while (!(UART[UART_STATE] & STATE_SEND_EMPTY)) continue;
-    UART[UART_DATA] = byte;
-}
+static inline int board_sends(void) { return UART[UART_STATE] & STATE_SEND_EMPTY; }
+
+static inline uint8_t board_receive(void) { return UART[UART_DATA]; }
+
+static inline void board_send(uint8_t byte) { UART[UART_DATA] = byte; }
 
 #endif

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,8 @@ import numpy as np
 from hotloop import _runner
 from hotloop._graph import postorder
 from hotloop.backends.native.arrays import Linked, link_arrays
-from hotloop.backends.native.link import link
+from hotloop.backends.native.link import link, link_near
+from hotloop.dtypes import int32, int64
 from hotloop.errors import NameConflict, TargetError
 from hotloop.image import Image, Symbol
 from hotloop.ir import reference
@@ -34,6 +36,7 @@ from hotloop.passes.kernel import KERNEL
 from hotloop.passes.linearize import linearize
 from hotloop.passes.stages import stages
 from hotloop.passes.unroll import scalars_of, unroll
+from hotloop.runtime.local import executes
 from hotloop.stencils.format import Library
 from hotloop.stencils.library import available, library
 
@@ -49,11 +52,17 @@ LONG_RUNNING = 200_000  # instructions beyond which a run releases the interpret
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to compile: arch is "native", "reference" or the name of a stencil library."""
+    """How to compile: arch is "native", "reference" or the name of a stencil library.
+
+    size: code shall be small rather than fast; None: as the target's kind of machine has it.
+    load: brings an image to where it runs, and returns the program there; None: to this machine, if it can run it.
+    """
 
     arch: str = "native"
     fast: bool = False
     checked: bool = False
+    size: bool | None = None
+    load: Callable[[Image], Any] | None = None  # Any: what has run, run_many and memory
 
 
 @dataclass(slots=True, eq=False)
@@ -88,8 +97,11 @@ class Report:
         return "\n".join(f"{name:32}{text}" for name, text in rows)
 
 
-def resolve_arch(arch: str) -> str:
-    """Return the stencil library that an arch stands for on this machine. Raises TargetError."""
+def resolve_arch(arch: str, foreign: bool = False) -> str:
+    """Return the stencil library that an arch stands for on this machine. Raises TargetError.
+
+    foreign: it need not run on this machine.
+    """
     arch = ALIASES.get(arch, arch)
     if arch == "reference":
         return arch
@@ -98,7 +110,7 @@ def resolve_arch(arch: str) -> str:
         arch = os.environ.get("HOTLOOP_TARGET_ARCH") or (runs[0] if runs else "reference")
     if arch not in (*found, "reference"):
         raise TargetError(f"unknown target {arch!r}. Known: native, reference, {', '.join(found)}.")
-    if arch != "reference" and arch not in runs:
+    if arch != "reference" and arch not in runs and not foreign:
         raise TargetError(f"target {arch} does not run on this machine, which has {_runner.cpu_features()}.")
     return arch
 
@@ -124,9 +136,20 @@ class Compiled:
         self.symbols = tuple(symbols)
         self.image: Image | None = None
         self.listing: Program | None = None
-        self.program: _runner.Program | None = None
+        self.program: Any = None  # what runs the image: a _runner.Program, or what a loader returned
+        self.local: _runner.Program | None = None  # the program if it runs in this process
+        self.mirror: Any = None  # the program if it runs elsewhere and its data is copied here
+        self.memory: Any = None  # a writable buffer of the program's data
         self.run: Callable[[], None] = _not_ready
         self._places = places
+
+    def place(self, program: Any) -> None:  # Any: see `program`
+        """Take the program where it runs."""
+        self.program = program
+        self.local = program if isinstance(program, _runner.Program) else None
+        self.mirror = program if hasattr(program, "fetch") else None
+        self.memory = getattr(program, "memory", program)
+        self.run = program.run
 
     def symbol(self, node: Node) -> Symbol | None:
         """Return the memory of an input, state or output of this program, or None if it has none."""
@@ -137,14 +160,13 @@ class Compiled:
         count = int(np.prod(symbol.shape, dtype=np.int64))
         if count == 0:
             return np.empty(symbol.shape, symbol.dtype.numpy)
-        assert self.program is not None
-        memory: Any = self.program  # a buffer, which NumPy's stubs know by a list of classes only
-        found: np.ndarray[Any, Any] = np.frombuffer(memory, symbol.dtype.numpy, count, symbol.offset)
+        found: np.ndarray[Any, Any] = np.frombuffer(self.memory, symbol.dtype.numpy, count, symbol.offset)
         return found.reshape(symbol.shape)
 
     def run_many(self, count: int) -> None:
         """Run `count` times with no Python in between."""
-        assert self.program is not None
+        if self.program is None:
+            self.run()
         self.program.run_many(count)
 
 
@@ -187,6 +209,14 @@ def _not_ready() -> None:
     raise AssertionError("the program is not ready")
 
 
+def _elsewhere(target: str) -> None:
+    here = _runner.cpu_features()
+    raise TargetError(
+        f"the program is compiled for {target} and does not run on this machine, which has {here}. "
+        "Export it, or use Target(remote=...) for a machine that runs it, or Target(emulate=True)."
+    )
+
+
 def compile_graph(outputs: Sequence[Node], options: Options | None = None, trace_seconds: float = 0.0) -> Compiled:
     """Compile the program that computes `outputs` and steps the states they depend on.
 
@@ -210,7 +240,7 @@ def _collection_paused() -> Iterator[None]:
 
 
 def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) -> Compiled:
-    arch = resolve_arch(options.arch)
+    arch = resolve_arch(options.arch, foreign=True)
     clock = _Clock({"trace": trace_seconds} if trace_seconds else {})
     nodes = reachable(outputs)
     cells = [node for node in nodes if node.op in (INPUT, STATE)]
@@ -226,7 +256,7 @@ def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) ->
         roots, fault, faults = instrument(roots)
         roots = [*roots, fault]
         clock.mark("check")
-    setting = _setting(arch, options.fast)
+    setting = _setting(arch, options.fast, options.size)
     clock.mark("stencils")  # read from disk once a process
     for name, run_pass in ARRAYS:
         roots = list(run_pass(roots, setting))
@@ -239,22 +269,25 @@ def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) ->
     if arch == "reference":
         made = _interpret(report, list(zip(wanted, transformed, strict=True)), cells, list(zip(states, nexts, strict=True)), names, faults)
     else:
-        made = _native(report, clock, wanted, transformed, cells, list(zip(states, nexts, strict=True)), names, faults, setting)
+        made = _native(report, clock, wanted, transformed, cells, list(zip(states, nexts, strict=True)), names, faults, setting, options.load)
     if options.checked:
         made.fault = made.symbol(fault)
     return made
 
 
-def _setting(arch: str, fast: bool) -> Setting:
+def _setting(arch: str, fast: bool, size: bool | None = None) -> Setting:
     if arch == "reference":
-        return Setting(fast, vector_bytes=0, fma=False)
+        return Setting(fast, vector_bytes=0, fma=False, native=False)
     meta = library(arch).meta
-    return Setting(fast, vector_bytes=meta["wide"], fma="fma.f32.f32.f32" not in meta["called"])
+    wide, index = meta["wide"], int64 if meta["index"] == "i64" else int32
+    fma = "fma.f32.f32.f32" not in meta["called"]
+    return Setting(fast, wide, fma, index, size=meta["small"] if size is None else size, near=not wide)
 
 
 def _native(
     report: Report, clock: _Clock, wanted: Sequence[Node], roots: Sequence[Node], cells: Sequence[Node],
     nexts: Sequence[tuple[Node, Node]], names: dict[int, str], faults: list[str] | None, setting: Setting,
+    load: Callable[[Image], Any] | None,
 ) -> Compiled:  # fmt: skip
     ends = [*roots, *[root for _, root in nexts]]
     found = unroll(ends)
@@ -273,23 +306,29 @@ def _native(
         (state.attr, part) for (state, _), part in zip(nexts, parts[len(roots) :], strict=True)
     ]
     named = [(cell, names[cell.id]) for cell in cells]
-    program = linearize(nodes, outputs, steps, named, setting.vector_bytes)
-    clock.mark("linearize")
-    image = link(program, report.target)
-    clock.mark("emit")
+    def linked(order: Sequence[Node]) -> tuple[Program, Image]:
+        made = linearize(order, outputs, steps, named, setting.vector_bytes, setting.index, near=setting.near)
+        clock.mark("linearize")
+        found = link_near(made, report.target) if setting.near else (made, link(made, report.target))
+        clock.mark("emit")
+        return found
+
+    program, image = linked(nodes)
     if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not any(node.op in (LOOP, KERNEL) for node in nodes):
         # The user's order keeps too many values alive: try each operation right before its first user.
         ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
-        other = linearize(ordered, outputs, steps, named, setting.vector_bytes)
-        other_image = link(other, report.target)
+        other, other_image = linked(ordered)
         if _spills(other_image) < _spills(image):
             program, image = other, other_image
-        clock.mark("reorder")
     made = Compiled(report, program.places, program.symbols, faults)
     long_running = image.instructions is None or image.instructions > LONG_RUNNING
     made.image, made.listing = image, program
-    made.program = _runner.Program(image.code, image.data, image.entry, stack=image.stack, long_running=long_running)
-    made.run = made.program.run
+    if load is not None:
+        made.place(load(image))
+    elif executes(image.target):
+        made.place(_runner.Program(image.code, image.data, image.entry, stack=image.stack, long_running=long_running))
+    else:
+        made.memory, made.run = bytearray(image.data), partial(_elsewhere, image.target)
     clock.mark("load")
     report.operations, report.instructions = program.instructions, image.instructions
     report.code, report.data, report.stack = len(image.code), len(image.data), image.stack

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from tests.deploy.machine_code import doubles, integers
 
 import hotloop as hl
 from hotloop.deploy import export
@@ -15,7 +16,6 @@ from hotloop.deploy.blob import blob
 from hotloop.dtypes import bool_, float32, int64
 from hotloop.errors import TargetError
 from hotloop.image import Image, Symbol
-from tests.deploy.machine_code import doubles, integers
 
 # triple and processor, emulator
 LINUX = {
@@ -113,11 +113,17 @@ def test_only_what_is_not_zero_is_stored():
 
 
 def test_an_output_in_the_place_of_an_input_is_a_remark():
-    symbols = (Symbol("x", "input", float32, (2,), 8), Symbol("", "output", float32, (2,), 8), Symbol("b", "input", bool_, (), 0))
+    symbols = (
+        Symbol("none", "input", float32, (3, 0), 8),
+        Symbol("x", "input", float32, (2,), 8),
+        Symbol("", "output", float32, (2,), 8),
+        Symbol("b", "input", bool_, (), 0),
+    )
     text = blob(Image("armv7a", b"\x1e\xff\x2f\xe1", bytes(16), 0, symbols), "prog")["prog.h"].decode()
     fields = text[text.index("typedef struct") : text.index("} prog_data_t")].splitlines()[2:]
     assert [line.strip() for line in fields] == [
         "uint8_t b; /* input; 0 or 1 */",
+        "/* input none has no elements */",
         "uint8_t hl_space0[7];",
         "float x[2]; /* input */",
         "/* output out0 is x */",

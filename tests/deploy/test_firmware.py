@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.deploy.machine_code import doubles, integers
 
 from hotloop.deploy import elf, export, firmware
 from hotloop.deploy.firmware import boards
@@ -13,7 +14,6 @@ from hotloop.deploy.target import BOARDS, executable
 from hotloop.errors import RangeError, TargetError
 from hotloop.runtime import protocol
 from hotloop.runtime.remote import connect
-from tests.deploy.machine_code import doubles, integers
 
 EMULATORS = {
     "mps2-an386": (["qemu-system-arm", "-M", "mps2-an386"], "armv7em"),

@@ -3,10 +3,10 @@
 import stat
 
 import pytest
+from tests.deploy.machine_code import doubles, integers
 
 from hotloop.deploy import FORMS, export
 from hotloop.errors import TargetError
-from tests.deploy.machine_code import doubles, integers
 
 
 def test_forms_are_documented_and_made_for_targets():

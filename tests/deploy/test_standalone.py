@@ -11,13 +11,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from tests.deploy.machine_code import DOUBLES, copies, doubles
 
 import hotloop as hl
 from hotloop.deploy import elf, export
 from hotloop.deploy.standalone import standalone
 from hotloop.errors import TargetError
 from hotloop.image import Image
-from tests.deploy.machine_code import DOUBLES, copies, doubles
 
 QEMU = {"aarch64": "qemu-aarch64", "armv7a": "qemu-arm", "armv6": "qemu-arm", "riscv64": "qemu-riscv64"}
 ON_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the machine code of this test is for x86-64")

@@ -45,7 +45,6 @@ def _padded(size: int, align: int) -> int:
 def _header(image: Image, name: str, place: Place) -> str:
     upper = name.upper()
     entry = f"{image.entry}u" if not place.thumb else f"({image.entry}u + 1u) /* bit 0: Thumb */"
-    fields, asserts = _fields(image, name)
     return f"""\
 /* {name}: a program made by hotloop for {image.target}.
  *
@@ -89,18 +88,7 @@ extern "C" {{
 #define {upper}_ALIGNED(bytes) _Alignas(bytes)
 #endif
 
-typedef struct {{
-    {upper}_ALIGNED({ALIGN_DATA})
-{fields}}} {name}_data_t;
-
-#if defined(__cplusplus) && __cplusplus >= 201103L
-#define {upper}_CHECK static_assert
-#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#define {upper}_CHECK _Static_assert
-#endif
-#ifdef {upper}_CHECK
-{asserts}#endif
-
+{_structure(image, name)}
 extern const unsigned char {name}_code[];
 
 void {name}_init({name}_data_t *data);
@@ -117,6 +105,24 @@ static inline void {name}_step({name}_data_t *data) {{
 """
 
 
+def _structure(image: Image, name: str) -> str:
+    upper = name.upper()
+    fields, asserts = _fields(image, name)
+    return f"""\
+typedef struct {{
+    {upper}_ALIGNED({ALIGN_DATA})
+{fields}}} {name}_data_t;
+
+#if defined(__cplusplus) && __cplusplus >= 201103L
+#define {upper}_CHECK static_assert
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define {upper}_CHECK _Static_assert
+#endif
+#ifdef {upper}_CHECK
+{asserts}#endif
+"""
+
+
 def _fields(image: Image, name: str) -> tuple[str, str]:
     """Return the fields of the structure and what checks their places."""
     upper = name.upper()
@@ -124,13 +130,16 @@ def _fields(image: Image, name: str) -> tuple[str, str]:
     total = max(_padded(len(image.data), ALIGN_DATA), ALIGN_DATA)
     first: dict[int, str] = {}
     for label, symbol in sorted(identifiers(image), key=lambda pair: pair[1].offset):
+        size = symbol.dtype.size * math.prod(symbol.shape)
+        if not size:  # C has no empty arrays
+            lines.append(f"    /* {symbol.kind} {label} has no elements */\n")
+            continue
         if symbol.offset < at:  # an output that is an input or state too
             lines.append(f"    /* {symbol.kind} {label} is {first.get(symbol.offset, 'part of the field above')} */\n")
             continue
         if symbol.offset > at:
             lines.append(f"    uint8_t hl_space{pads}[{symbol.offset - at}];\n")
             pads += 1
-        size = symbol.dtype.size * math.prod(symbol.shape)
         lines.append(f"    {c_type(symbol.dtype)} {label}{_dimensions(symbol)}; /* {_remark(symbol)} */\n")
         asserts.append(f'{upper}_CHECK(offsetof({name}_data_t, {label}) == {symbol.offset}, "{label}");\n')
         first[symbol.offset] = label
@@ -198,7 +207,7 @@ def _example(image: Image, name: str) -> str:
     inputs = [(label, s) for label, s in symbols if s.kind == "input"]
     writes = "".join(f"        /* data.{label}{'[i]' * len(s.shape)} = ...; */\n" for label, s in inputs)
     places = {s.offset: label for label, s in reversed(symbols)}
-    prints = "".join(_print(places[s.offset], s) for _, s in symbols if s.kind == "output")
+    prints = "".join(_print(places[s.offset], s) for _, s in symbols if s.kind == "output" and math.prod(s.shape))
     return f"""\
 /* How {name} is called. Where there is Linux it prints what ten steps give; elsewhere it is a frame to fill. */
 #include "{name}.h"

@@ -88,7 +88,8 @@ class Memory:
         if symbol is None:
             return None
         view = self._compiled.view(symbol)
-        return Place(self._compiled.program, symbol.dtype, symbol.shape, symbol.offset, view, _labels(node))
+        compiled = self._compiled
+        return Place(compiled.local, symbol.dtype, symbol.shape, symbol.offset, view, _labels(node), compiled.mirror)
 
     def _gathered(self, node: Node, elements: list[Node], find: Any) -> Slot:
         places = [find(element) for element in elements]
@@ -114,7 +115,7 @@ def _labels(node: Node) -> Any:  # Any: a Label
 
 
 class Views(Mapping[str, np.ndarray[Any, Any]]):
-    """NumPy views of a program's memory, by name or traced value. They are live: no copies."""
+    """NumPy views of a program's memory, by name or traced value. They are live; those of a program elsewhere are copies."""
 
     def __init__(self, nodes: Mapping[str, Node], memory: Memory, writable: bool) -> None:
         self._nodes = nodes
@@ -122,7 +123,8 @@ class Views(Mapping[str, np.ndarray[Any, Any]]):
         self._writable = writable
 
     def __getitem__(self, key: str | int | Traced) -> np.ndarray[Any, Any]:
-        return self._slot(key).view
+        place = self._slot(key)
+        return place.view if place.mirror is None else place.numbers()
 
     def __setitem__(self, key: str | int | Traced, data: Any) -> None:  # Any: numbers, lists, arrays
         """Write a number, list or array with all checks of `write_value`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from hotloop import _runner
 from hotloop.dtypes import DType, check_range
 from hotloop.errors import HotloopError, RangeError, ShapeError, TypeMismatch
 from hotloop.ir.graph import Number, Shape, user_line
+
+if TYPE_CHECKING:
+    from hotloop.runtime.mirror import Mirrored
 
 Array = np.ndarray[Any, Any]
 # Names the number at a flat index for messages; -1 names the whole
@@ -28,13 +31,18 @@ _PLAIN = (bool, int, float)
 class Place:
     """Adjacent numbers of one type in a program's memory: a value, an array, or neighbours in a list.
 
-    view: the memory itself, of the numbers' shape. program: the runner's, None if there is none.
+    view: the memory itself, of the numbers' shape, or a copy of it where there is a mirror.
+    program: the runner's in this process, None if there is none. mirror: of a program that runs elsewhere.
     """
 
-    __slots__ = ("_count", "_flat", "_kind", "_offset", "_program", "dtype", "label", "shape", "view")
+    __slots__ = ("_count", "_flat", "_kind", "_offset", "_program", "dtype", "label", "mirror", "shape", "view")
 
-    def __init__(self, program: _runner.Program | None, dtype: DType, shape: Shape, offset: int, view: Array, label: Label) -> None:
+    def __init__(
+        self, program: _runner.Program | None, dtype: DType, shape: Shape, offset: int, view: Array, label: Label,
+        mirror: Mirrored | None = None,
+    ) -> None:  # fmt: skip
         self._program = program
+        self.mirror = mirror
         self._kind = dtype.code
         self._offset = offset
         self._count = math.prod(shape)
@@ -57,13 +65,18 @@ class Place:
     def read(self) -> Any:  # Any: a number or nested lists of numbers
         """Return the numbers as Python's own, in nested lists of the shape."""
         if self._program is None or len(self.shape) > 1:
-            return self.view.tolist()
+            return self.numbers().tolist()
         if self.shape == ():
             return _runner.read(self._program, self._kind, self._offset)
         return _runner.read(self._program, self._kind, self._offset, self._count)
 
     def numbers(self) -> Array:
-        """Return the memory itself, or a copy of it if it does not lie in one piece."""
+        """Return the memory itself, or a copy of it if it does not lie in one piece, or elsewhere."""
+        if self.mirror is not None:
+            self.mirror.fetch(self._offset, self._count * self.dtype.size)
+            copied = self.view.copy()
+            copied.flags.writeable = False
+            return copied
         return self.view
 
     def reader(self) -> Callable[[], Any]:  # Any: a number or nested lists of numbers
@@ -80,7 +93,7 @@ class Place:
         kind = type(data)
         if kind is np.ndarray:
             if data.dtype == self.dtype.numpy and data.shape == self.shape:
-                self.view[...] = data
+                self.store(data)
                 return
         elif kind in self._flat and self._program is not None and (kind in _PLAIN or len(data) == self._count):
             try:
@@ -89,7 +102,7 @@ class Place:
                 pass  # the general path takes it after all, or says what is wrong with which number
             else:
                 return
-        self.view[...] = self.convert(data)
+        self.store(self.convert(data))
 
     def convert(self, data: Any) -> Array:  # Any: whatever a user takes for numbers
         """Return what would be stored; raises as `write` does."""
@@ -98,6 +111,8 @@ class Place:
     def store(self, array: Array) -> None:
         """Store what `convert` returned."""
         self.view[...] = array
+        if self.mirror is not None:
+            self.mirror.send(self._offset, self._count * self.dtype.size)
 
 
 class Scatter:
@@ -134,7 +149,7 @@ class Scatter:
     def store(self, array: Array) -> None:
         """Store what `convert` returned."""
         for place, number in zip(self._places, array.reshape(-1), strict=True):
-            place.view[...] = number
+            place.store(number)
 
 
 def joined(places: Sequence[Place], shape: Shape, label: Label) -> Place | None:

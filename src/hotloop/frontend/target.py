@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,12 +22,16 @@ from hotloop.frontend.quaternion import quaternion
 from hotloop.frontend.reading import Reading, Rotation
 from hotloop.frontend.scalar import value
 from hotloop.frontend.structure import Structure, Tree, flatten, parts
+from hotloop.image import Image
 from hotloop.ir.graph import INPUT, STATE, reachable, user_line
 from hotloop.passes.check import raise_fault
 from hotloop.passes.widen import widen
 
 if TYPE_CHECKING:
     from hotloop.compiler import Compiled, Report
+    from hotloop.runtime.remote import Connection
+
+Seconds = float  # where the parameter `float` hides the type
 
 _OPTIMIZATIONS = ("O0", "O1", "O2", "O3", "Os")
 _FLOATS = ("float32", "float64")
@@ -43,7 +48,7 @@ def chosen_arch(arch: str) -> str:
     if arch == "native":
         arch = os.environ.get("HOTLOOP_TARGET_ARCH") or os.environ.get("CP_TARGET_ARCH") or "native"
     try:
-        return resolve_arch(arch)
+        return resolve_arch(arch, foreign=True)
     except TargetError as error:
         raise TargetError(f"{user_line()}: {error}") from None
 
@@ -57,15 +62,27 @@ class Target:
     float: "float64" computes in float64 what was traced as float32, inputs and states too.
     fast: allow algebra that changes rounding.
     checked: `run` raises where the program divides by zero, overflows, makes a NaN or leaves an array.
+    size: make code small rather than fast; the default on microcontrollers.
+    remote: a runner to run the program in: "tcp://HOST:PORT", "serial:/dev/ttyUSB0?baud=115200", "subprocess:COMMAND ARGUMENTS",
+        a list of arguments, or an open `hotloop.runtime.remote.Connection`; "native" is then what it executes.
+    timeout: seconds to wait for its answers.
+    emulate: run code for another architecture in an emulator (the extra `emulate`), which also counts instructions.
     """
 
     def __init__(
-        self, arch: str = "native", optimization: str = "O3", *, float: str = "float32", fast: bool = False, checked: bool = False
-    ) -> None:
+        self, arch: str = "native", optimization: str = "O3", *, float: str = "float32", fast: bool = False, checked: bool = False,
+        size: bool | None = None, emulate: bool = False, remote: str | Sequence[str] | Connection | None = None, timeout: Seconds = 2.0,
+    ) -> None:  # fmt: skip
         for name, given, known in (("optimization", optimization, _OPTIMIZATIONS), ("float", str(float), _FLOATS)):
             if given not in known:
                 raise TargetError(f"{user_line()}: {name}={given!r} is unknown. Use one of {', '.join(known)}.")
-        self.options = Options(arch=chosen_arch(arch), fast=bool(fast), checked=bool(checked))
+        self._connection: Connection | None = None
+        load: Callable[[Image], Any] | None = _emulated if emulate else None
+        if remote is not None:
+            self._connection = _connected(remote, timeout)
+            load = partial(_remote, self._connection)
+            arch = self._connection.target if arch == "native" else arch
+        self.options = Options(arch=chosen_arch(arch), fast=bool(fast), checked=bool(checked), size=size, load=load)
         self._wide = str(float) == "float64"
         self._compiled: Compiled | None = None
         self._memory: Memory
@@ -293,6 +310,25 @@ class Target:
             return None
         places = [slot for slot in slots if isinstance(slot, Place)]
         return joined(places, (len(places),), lambda i: called(leaves[i].node) if i >= 0 else f"a list of {len(leaves)} values")
+
+
+def _emulated(image: Image) -> Any:  # Any: what runs, run_many and has memory
+    from hotloop.runtime.emulator import Emulated  # unicorn is an extra
+
+    return Emulated(image)
+
+
+def _connected(remote: str | Sequence[str] | Connection, timeout: Seconds) -> Connection:
+    from hotloop.runtime.remote import Connection, connect
+
+    return remote if isinstance(remote, Connection) else connect(remote, timeout)
+
+
+def _remote(connection: Connection, image: Image) -> Any:  # Any: what runs, run_many and has memory
+    from hotloop.runtime.mirror import Mirrored
+    from hotloop.runtime.remote import RemoteProgram
+
+    return Mirrored(RemoteProgram(connection, image), image)
 
 
 def _checked(compiled: Compiled) -> Callable[[], None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hotloop.dtypes import DType, int64
 from hotloop.ir.graph import Node
 from hotloop.ir.rewrite import walk
 from hotloop.passes.fuse import fuse
@@ -18,11 +19,20 @@ from hotloop.passes.pair import pair
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setting:
-    """What passes depend on: fast=True, the target's vector registers in bytes (0 for the reference), and its FMA."""
+    """What passes depend on.
+
+    fast: algebra that changes rounding is allowed. vector_bytes: of the target's vector registers, 0 where it has none.
+    fma: the target has fused multiply-add. index: the type of places in arrays. size: code shall be small.
+    near: displacements are short, so scalars lie before arrays. native: code is made, not the reference evaluated.
+    """
 
     fast: bool
     vector_bytes: int
     fma: bool
+    index: DType = int64
+    size: bool = False
+    near: bool = False
+    native: bool = True
 
 
 Pass = Callable[[Sequence[Node], Setting], Sequence[Node]]
@@ -36,7 +46,7 @@ def _algebra(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
 
 def _on_arrays(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
     """Do algebra on programs that have arrays, or have no `SCALARS` to come; it is done again on their scalars."""
-    if not setting.fast or (setting.vector_bytes and not any(node.shape for node in walk(roots))):
+    if not setting.fast or (setting.native and not any(node.shape for node in walk(roots))):
         return roots
     return _algebra(roots, setting)
 
@@ -48,10 +58,19 @@ def _on_scalars(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
 
 ARRAYS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_arrays),
-    ("fuse", lambda roots, setting: fuse(roots, contract=setting.fast and setting.fma) if setting.vector_bytes else roots),
+    ("fuse", lambda roots, setting: fuse(roots, contract=setting.fast and setting.fma) if setting.native else roots),
 )
+def _rolled(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
+    if not setting.size:
+        return roots
+    from hotloop.passes.roll import roll
+
+    return roll(roots, setting.index)
+
+
 SCALARS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_scalars),
+    ("roll", _rolled),
     ("pair", lambda roots, setting: pair(roots)),
 )
 PIPELINE = ARRAYS + SCALARS

@@ -320,7 +320,12 @@ class _Fuser:
 
     def _build_group(self, key: _Key) -> None:
         group = self.groups[key]
-        writer = BodyWriter(group.space, self.sizes_known, self.setting.contract, self.setting.one_lane, lambda node: key in self.wanted.get(node.id, ()))
+        setting = self.setting
+
+        def inside(node: Node) -> bool:
+            return key in self.wanted.get(node.id, ())
+
+        writer = BodyWriter(group.space, setting.sizes_known, setting.contract, setting.one_lane, inside)
         for node in reversed(group.nodes):
             writer.add(node, self.folds.get(node.id))
         self.fresh.update(writer.results(self.fresh))

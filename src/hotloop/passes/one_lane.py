@@ -45,7 +45,6 @@ class Body:
         kernel: Kernel = node.attr
         self.builder = builder
         self.node = node
-        self.first = len(builder.values) // 3  # the first value that this kernel makes
         self.ends = [factors_of(kernel, result) or (result.value,) for result in kernel.results]
         self.folds = [(result.fold, result.value.dtype) for result in kernel.results]
         ends = [end for pair in self.ends for end in pair]
@@ -125,21 +124,11 @@ class OneLane(Loops):
             self._map(self.start)
         elif kernel.kept == 0:
             for k, value in zip(self.folded, self._reduced(self.start), strict=True):
-                found[k] = self._own(k, value)
+                found[k] = value
         else:
             cost = self.body.cost * math.prod(kernel.shape[kernel.kept :])
             self.each(self.dims(0, kernel.kept), self.start, cost, self._row)
         return found
-
-    def _own(self, number: int, value: int) -> int:
-        """Return a value that stands for this result alone, and not for a place in memory."""
-        builder = self.builder
-        if value >= self.body.first and not builder.values[3 * value + 2] & IN_MEMORY:
-            return value
-        copy = builder.new_value(None, self.body.folds[number][1])
-        builder.code.extend((COPY, copy, value, -1, -1, 0))
-        builder.listed.append(self.node)
-        return copy
 
     def around(
         self, count: int, steps: Steps, at: At, inside: Callable[[At], Sequence[int]], carried: Sequence[tuple[int, int]] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections import Counter
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -81,7 +82,8 @@ class Emulated:
 
     image: for any target of PROCESSORS.
     limit: most machine instructions of one run; None for no limit.
-    count: keep `instructions` and `blocks` of the last run. Costs about a microsecond a block of code.
+    count: keep of the last run how often each block of code, (address, size), was entered (`blocks`), how often one was
+        left by a jump (`jumps`), and what comes of it (`instructions`). Costs about a microsecond a block.
     watch: look at every access to memory and at preserved registers: also what the processor would tolerate raises. Slow.
     cpu: another model that unicorn knows, such as "ARM_CORTEX_M7".
     Code is readable and executable, data and stack are readable and writable; all else raises. Guard pages
@@ -97,6 +99,7 @@ class Emulated:
         self.image = image
         self.limit = limit
         self.blocks: Counter[tuple[int, int]] = Counter()
+        self.jumps: Counter[tuple[int, int]] = Counter()
         self._processor = PROCESSORS[image.target]
         self._unicorn = _unicorn()
         self._constants = import_module(f"unicorn.{self._processor.constants}")
@@ -106,6 +109,7 @@ class Emulated:
         self.map(CODE, image.code)
         self.map(STOP, b"")
         self._start = CODE + image.entry + (self._processor.code == "thumb")
+        self._last = [self._start, 0]  # the block that runs: address and size
         self._lengths: dict[tuple[int, int], int] = {}
         self._wrong: str | None = None
         self._counts, self._watches = count, watch
@@ -119,6 +123,8 @@ class Emulated:
         Raises: TargetError with the offset in the code where the program does what it must not.
         """
         self.blocks.clear()
+        self.jumps.clear()
+        self._last[:] = self._start & ~1, 0
         self._wrong = None
         self._prepare()
         try:
@@ -129,6 +135,8 @@ class Emulated:
             raise TargetError(self._told(self._wrong))
         if self._read(0) & ~1 != STOP:
             raise TargetError(self._told(f"more than {self.limit} instructions, the limit of a run"))
+        if self._counts:
+            self.jumps[self._last[0], self._last[1]] += 1  # the return
         self._look_after()
 
     def run_many(self, n: int) -> None:
@@ -255,14 +263,21 @@ class Emulated:
         machine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._refuse)
         machine.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
         if self._counts:
-            blocks = self.blocks
-
-            def block(machine: object, address: int, size: int, user: object) -> None:
-                blocks[address, size] += 1
-
-            machine.hook_add(unicorn.UC_HOOK_BLOCK, block, None, CODE, CODE + len(self.image.code))
+            machine.hook_add(unicorn.UC_HOOK_BLOCK, self._counter(), None, CODE, CODE + len(self.image.code))
         if self._watches:
             machine.hook_add(unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE, self._look)
+
+    def _counter(self) -> Callable[[object, int, int, object], None]:
+        blocks, jumps = self.blocks, self.jumps
+        last = self._last
+
+        def count(machine: object, address: int, size: int, user: object) -> None:
+            if address != last[0] + last[1]:
+                jumps[last[0], last[1]] += 1
+            last[0], last[1] = address, size
+            blocks[address, size] += 1
+
+        return count
 
     def _refuse(self, machine: object, access: int, address: int, size: int, value: int, user: object) -> bool:
         unicorn = self._unicorn

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from array import array
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.backends.csource.building import STRICT, ZIG, Exported, Pair, compiled, one_lane
 
 import hotloop as hl
 from hotloop.backends.csource import c_source
@@ -15,8 +17,8 @@ from hotloop.backends.csource.headers import definitions
 from hotloop.backends.csource.literals import literal
 from hotloop.dtypes import bool_, float32, float64, int32, int64
 from hotloop.errors import NameConflict, TargetError
-from hotloop.ir.program import WIDE_NUMBER
-from tests.backends.csource.building import STRICT, ZIG, Exported, Pair, compiled, one_lane
+from hotloop.image import Symbol
+from hotloop.ir.program import DTYPE_NUMBER, IN_MEMORY, LOOP_BEGIN, LOOP_END, RANGE, STORE, WIDE_NUMBER, Program, overloads
 
 
 def simple() -> Pair:
@@ -84,7 +86,7 @@ def test_fast_leaves_the_multiply_add_in_software_out() -> None:
     strict, fast = pair.files("strict"), pair.files("fast", fast=True)
     assert "hl_fma_one_f32" in strict["strict_math.h"]
     assert "hl_fma_one_f32" not in fast["fast_math.h"]
-    library = compiled({"strict": strict, "fast": fast}, ("-O2", "-mcpu=baseline"))
+    library = compiled({"strict": strict, "fast": fast}, ("-O2", "-U__FMA__"))
     pair.check(library, "strict")
     exported = Exported(pair.program, "fast", library)
     exported.step()
@@ -111,3 +113,18 @@ def test_literals() -> None:
     assert [literal(x, int32) for x in (7, -7, -(2**31))] == ["7", "(-7)", "INT32_MIN"]
     assert [literal(x, int64) for x in (7, 2**40, -(2**63))] == ["7", "INT64_C(1099511627776)", "INT64_MIN"]
     assert [literal(x, bool_) for x in (True, False)] == ["true", "false"]
+
+
+def test_loops_over_a_range_run_while_the_first_value_is_below_the_limit() -> None:
+    symbols = [Symbol("limit", "input", int64, (), 16), Symbol("", "output", int64, (), 24), Symbol("wanted", "input", bool_, (), 32)]
+    add, long, flag = overloads()["add.i64.i64"], DTYPE_NUMBER[int64], DTYPE_NUMBER[bool_]
+    code = [LOOP_BEGIN, -1, 5, -1, -1, 0, add, 4, 3, 1, -1, 0, LOOP_END, -1, 2, -1, -1, 0, STORE, -1, 3, -1, -1, 24]
+    values = [long, 0, IN_MEMORY, long, 8, IN_MEMORY, long, 16, IN_MEMORY, long, -1, 0, long, -1, 0, flag, 32, IN_MEMORY]
+    data = bytearray(np.array([0, 1, 0, 0, 0], np.int64).tobytes())
+    program = Program(array("i", code), array("i", values), array("i", [RANGE, 2, 0, 1]), array("i", [3, 0, 4]), data, symbols)
+    exported = Exported(program, "ranged", compiled({"ranged": c_source(program, "ranged")}, ("-O1",)))
+    limit, out, wanted = (exported.view(symbol) for symbol in symbols)
+    for given in ((5, True, 5), (0, True, 1), (5, False, 0)):
+        limit[...], wanted[...] = given[:2]
+        exported.step()
+        assert out == given[2]

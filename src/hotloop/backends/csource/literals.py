@@ -21,10 +21,7 @@ def _integer(number: int, dtype: DType) -> str:
     assert dtype in (int32, int64)
     if number == dtype.limits[0]:
         return "INT32_MIN" if dtype is int32 else "INT64_MIN"
-    if dtype is int64 and abs(number) >= 1 << 31:
-        text = f"INT64_C({abs(number)})"
-    else:
-        text = str(abs(number))
+    text = f"INT64_C({abs(number)})" if dtype is int64 and abs(number) >= 1 << 31 else str(abs(number))
     return f"(-{text})" if number < 0 else text
 
 

@@ -17,10 +17,9 @@ from hotloop.errors import TargetError
 from hotloop.image import Symbol
 from hotloop.ir.program import Program
 
-_KEYWORDS = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if inline int long register
-    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false self
-    asm class""".split()
+_KEYWORDS = re.compile(
+    "asm|auto|bool|break|case|char|class|const|continue|default|do|double|else|enum|extern|false|float|for|goto|if|inline|int|long|"
+    "register|restrict|return|self|short|signed|sizeof|static|struct|switch|true|typedef|union|unsigned|void|volatile|while"
 )
 
 
@@ -91,7 +90,7 @@ class Places:
     def __init__(
         self, program: Program, reads: Iterable[tuple[int, DType]], stores: Iterable[tuple[int, DType]], accesses: Iterable[Access]
     ) -> None:  # fmt: skip
-        """reads, stores: places that are read and written by themselves; accesses: by an index."""
+        """Find areas. reads, stores: places that are read and written by themselves; accesses: by an index."""
         self.data = bytes(program.data)
         self.blocks = sorted([(block[0], block[1]) for block in getattr(program, "blocks", ())])
         found = list(accesses)
@@ -107,8 +106,8 @@ class Places:
         for offset, dtype in stores:
             self._use(Access(offset, dtype, True))
         for offset, dtype in reads:
-            area = self._worked(offset)
-            if area is not None and area.written:
+            near = self._worked(offset)
+            if near is not None and near.written:
                 self._use(Access(offset, dtype, False))
         self._name_work()
 
@@ -163,7 +162,7 @@ class Places:
         area = self._worked(offset)
         if area is None:
             start, size = self._block(offset) or self._between(offset)
-            area = Area("", start, size, [], written=False, initial=self.data[start : start + size])
+            area = Area("", start, size, [], written=False, initial=self.data[start : start + size].ljust(size, b"\0"))
             self.work.append(area)
         area.written |= access.written
         if dtype not in area.dtypes:
@@ -173,12 +172,11 @@ class Places:
         return next((area for area in self.work if area.start <= offset < area.start + area.size), None)
 
     def _between(self, offset: int) -> tuple[int, int]:
-        """Return what lies between the named fields around a place."""
+        """Return what lies between the named fields around a place, in words of 8 bytes."""
         k = bisect_right(self.starts, offset)
         start = self.areas[k - 1].start + self.areas[k - 1].size if k else 0
         end = self.areas[k].start if k < len(self.areas) else len(self.data)
-        start += -start % 8
-        return start, (end - start) // 8 * 8 if end - start >= 8 else end - start
+        return start - start % 8, end + -end % 8 - start + start % 8
 
     def _name_work(self) -> None:
         self.work.sort(key=lambda area: area.start)
@@ -191,7 +189,7 @@ class Places:
 def unique(name: str, taken: set[str]) -> str:
     """Return a C identifier like `name` that is not taken, and take it."""
     found = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
-    if found[0].isdigit() or found in _KEYWORDS or found.startswith(("hl_", "HL_")):
+    if found[0].isdigit() or _KEYWORDS.fullmatch(found) or found.startswith(("hl_", "HL_")):
         found = f"x_{found}"
     base, count = found, 1
     while found in taken:

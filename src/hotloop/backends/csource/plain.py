@@ -24,7 +24,7 @@ CHECKS = """\
 #error "a shift right must keep the sign of a negative number"
 #endif
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("fp-contract=off", "no-math-errno")
+#pragma GCC optimize("fp-contract=off")
 #else
 #pragma STDC FP_CONTRACT OFF
 #endif
@@ -32,43 +32,42 @@ CHECKS = """\
 
 # Which of two ways is taken depends on the target, so the choice is left to its compiler.
 HARDWARE = """\
-/* What the machine has instructions for; the bits are the same without them. */
-#if defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__) || (defined(__ARM_FP) && (__ARM_FP & 4)))
-#define HL_HAS_SQRT_F32 1
-#elif defined(__GNUC__) && defined(__riscv_flen)
-#define HL_HAS_SQRT_F32 1
-#else
-#define HL_HAS_SQRT_F32 0
-#endif
-#if defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__) || (defined(__ARM_FP) && (__ARM_FP & 8)))
-#define HL_HAS_SQRT_F64 1
-#elif defined(__GNUC__) && defined(__riscv_flen) && defined(__riscv_d)
-#define HL_HAS_SQRT_F64 1
-#else
-#define HL_HAS_SQRT_F64 0
-#endif
-#if defined(__GNUC__) && (defined(__FMA__) || defined(__aarch64__) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 4)))
-#define HL_HAS_FMA_F32 1
-#elif defined(__GNUC__) && defined(__riscv_flen)
-#define HL_HAS_FMA_F32 1
-#else
-#define HL_HAS_FMA_F32 0
-#endif
-#if defined(__GNUC__) && (defined(__FMA__) || defined(__aarch64__) || (defined(__ARM_FEATURE_FMA) && (__ARM_FP & 8)))
-#define HL_HAS_FMA_F64 1
-#elif defined(__GNUC__) && defined(__riscv_flen) && defined(__riscv_d)
-#define HL_HAS_FMA_F64 1
-#else
-#define HL_HAS_FMA_F64 0
-#endif
+/* What the machine has instructions for; the bits are the same without them. Compilers that would call a
+ * library in their place, to set errno, get none: GCC uses its square root with -fno-math-errno only. */
 #if defined(__clang__) && defined(__has_builtin)
 #if __has_builtin(__builtin_elementwise_sqrt)
 #define HL_ROOT_F32 __builtin_elementwise_sqrt
 #define HL_ROOT_F64 __builtin_elementwise_sqrt
 #endif
+#if __has_builtin(__builtin_elementwise_fma)
+#define HL_MULTIPLY_ADD_F32 __builtin_elementwise_fma
+#define HL_MULTIPLY_ADD_F64 __builtin_elementwise_fma
+#endif
 #elif defined(__GNUC__)
+#if defined(__NO_MATH_ERRNO__)
 #define HL_ROOT_F32 __builtin_sqrtf
 #define HL_ROOT_F64 __builtin_sqrt
+#endif
+#define HL_MULTIPLY_ADD_F32 __builtin_fmaf
+#define HL_MULTIPLY_ADD_F64 __builtin_fma
+#endif
+#if defined(__ARM_FP)
+#define HL_HAS_F32 ((__ARM_FP & 4) != 0)
+#define HL_HAS_F64 ((__ARM_FP & 8) != 0)
+#elif defined(__riscv_flen)
+#define HL_HAS_F32 (__riscv_flen >= 32)
+#define HL_HAS_F64 (__riscv_flen >= 64)
+#elif defined(__SSE2__)
+#define HL_HAS_F32 1
+#define HL_HAS_F64 1
+#else
+#define HL_HAS_F32 0
+#define HL_HAS_F64 0
+#endif
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__riscv_flen)
+#define HL_HAS_FUSED 1
+#else
+#define HL_HAS_FUSED 0
 #endif
 """
 
@@ -131,7 +130,7 @@ static inline {type} hl_op_select_{s}(bool condition, {type} yes, {type} no)
 /* The square root, rounded to nearest: where the machine has no instruction, digit by digit. */
 static inline {type} hl_op_sqrt_{s}({type} x)
 {{
-#if HL_HAS_SQRT_{S} && defined(HL_ROOT_{S})
+#if HL_HAS_{S} && defined(HL_ROOT_{S})
     return HL_ROOT_{S}(x);
 #else
     {word} bits = hl_op_word_{s}(x), root = 0, twice = 0;
@@ -172,8 +171,8 @@ static inline {type} hl_op_sqrt_{s}({type} x)
 /* a * b + c, where the product is exact: one rounding is all there is. */
 static inline {type} hl_exact_{s}({type} a, {type} b, {type} c)
 {{
-#if HL_HAS_FMA_{S}
-    return __builtin_fma{f}(a, b, c);
+#if HL_HAS_FUSED && HL_HAS_{S} && defined(HL_MULTIPLY_ADD_{S})
+    return HL_MULTIPLY_ADD_{S}(a, b, c);
 #else
     return a * b + c;
 #endif
@@ -184,8 +183,8 @@ static inline {type} hl_exact_{s}({type} a, {type} b, {type} c)
 /* The error of the product p of a and b. */
 static inline {type} hl_error_{s}({type} a, {type} b, {type} p)
 {{
-#if HL_HAS_FMA_{S}
-    return __builtin_fma{f}(a, b, -p);
+#if HL_HAS_FUSED && HL_HAS_{S} && defined(HL_MULTIPLY_ADD_{S})
+    return HL_MULTIPLY_ADD_{S}(a, b, -p);
 #else
     return hl_product_less_{s}(a, b, p);
 #endif
@@ -196,8 +195,8 @@ static inline {type} hl_error_{s}({type} a, {type} b, {type} p)
 /* {x_y_z}. */
 static inline {type} hl_fma_{s}({type} x, {type} y, {type} z)
 {{
-#if HL_HAS_FMA_{S}
-    return __builtin_fma{f}(x, y, z);
+#if HL_HAS_FUSED && HL_HAS_{S} && defined(HL_MULTIPLY_ADD_{S})
+    return HL_MULTIPLY_ADD_{S}(x, y, z);
 #else
     return {fma};
 #endif

@@ -64,7 +64,7 @@ def _header(name: str, areas: Iterable[Area]) -> str:
     guard = f"{name.upper()}_H"
     lines = [
         f"/* {name}: a program with inputs, outputs and states, exported by hotloop.", " *",
-        f" * Call {name}_init once, then {name}_step as often as wanted. Every step executes the same operations on the", 
+        f" * Call {name}_init once, then {name}_step as often as wanted. Every step executes the same operations on the",
         " * fields of one struct; there is no other memory, no allocation, no recursion, and no library is called.",
         " * Arrays are row-major.", " */", f"#ifndef {guard}", f"#define {guard}", "",
         "#include <stdbool.h>", "#include <stdint.h>", "", "#ifdef __cplusplus", 'extern "C" {', "#endif", "", "typedef struct {",
@@ -164,8 +164,9 @@ def _math(name: str, texts: Iterable[str], fast: bool) -> str:
     found = definitions(texts, fast)
     guard = f"{name.upper()}_MATH_H"
     hardware = [HARDWARE] if "HL_HAS_" in found else []
-    head = f"/* What {name}.c needs: checks of the compiler, and the functions that it calls, in C99. */\n#ifndef {guard}\n#define {guard}\n"
-    return "\n".join([head, CHECKS, *hardware, *([found] if found.strip() else []), "#endif\n"])
+    purpose = f"/* What {name}.c needs: checks of the compiler, and the functions that it calls, in C99. */"
+    functions = [found] if found.strip() else []
+    return "\n".join([purpose, f"#ifndef {guard}", f"#define {guard}", "", CHECKS, *hardware, *functions, "#endif\n"])
 
 
 # ---------------------------------------------------------------------------------------- the example

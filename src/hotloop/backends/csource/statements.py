@@ -41,8 +41,8 @@ def _forms() -> dict[int, _Form]:
         for types, result in op.types.overloads if op.c is not None else ():
             text = op.c_text(types)
             if types[-1].is_int and _WRAPS.fullmatch(text):
-                unsigned = _UNSIGNED[result.short]
-                text = f"({result_type(result)})({re.sub(r'{[xyz]}', lambda match, u=unsigned: f'({u}){match[0]}', text)})"
+                unsigned = re.sub(r"({[xyz]})", rf"({_UNSIGNED[result.short]})\1", text)
+                text = f"({result_type(result)})({unsigned})"
             found[numbers[".".join((op.name, *[dtype.short for dtype in types]))]] = _Form(text.replace("{t}", types[-1].short))
     for dtype in COMPUTE:
         found[numbers[f"get.{dtype.short}"]] = _Form(get=dtype)
@@ -253,16 +253,9 @@ class Statements:
             yield "for (;;) {"
 
     def _end(self, loop: _Loop) -> Iterator[str]:
-        carried = [(param, result) for param, _, result in loop.carries if param in self.users and param != result]
-        params = {param for param, _ in carried}
-        texts = {}
-        for param, result in carried:
-            texts[param] = self.value(result)
-            if result in params:  # it changes as well
-                texts[param] = f"next_{self.names[param]}"
-                yield f"const {result_type(self.dtypes[param])} {texts[param]} = {self.value(result)};"
-        for param, text in texts.items():
-            yield f"{self.names[param]} = {text};"
+        for param, _, result in loop.carries:  # results are values of their own, so the order is free
+            if param in self.users and param != result:
+                yield f"{self.names[param]} = {self.value(result)};"
         if loop.counter != RANGE:
             yield "}"
             return

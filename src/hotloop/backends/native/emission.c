@@ -13,7 +13,7 @@ void append(State *s, const uint8_t *bytes, int32_t length) {
     while (s->out.count + length > s->out.capacity) {
         void *fresh = emit_grow(s->out.items, &s->out.capacity, 1);
         if (!fresh) {
-            s->failed = 1;
+            s->failed = NO_MEMORY;
             return;
         }
         s->out.items = fresh;
@@ -22,51 +22,78 @@ void append(State *s, const uint8_t *bytes, int32_t length) {
     s->out.count += length;
 }
 
-void write32(State *s, int64_t position, int64_t number) {
+/* Write a number into an instruction whose field is clear. */
+void fill(State *s, int32_t form, int64_t position, int64_t number) {
     if (s->failed) return;
-    uint32_t bits = (uint32_t)number;
-    for (int i = 0; i < 4; i++) s->out.items[position + i] = (uint8_t)(bits >> (8 * i));
+    const Form *how = &s->lib->forms[form];
+    uint32_t bits = (uint32_t)(number + how->bias), flips = 0;
+    if (how->bits && how->bits < 32) {
+        int64_t limit = (int64_t)1 << (how->bits - 1);
+        if (number < -limit || number >= limit) s->failed = TOO_FAR;
+    }
+    for (int i = 0; i < 32; i++)
+        if (bits >> i & 1) flips ^= (uint32_t)how->masks[i];
+    for (int i = 0; i < how->size; i++) s->out.items[position + i] ^= (uint8_t)(flips >> (8 * i));
 }
 
-/* Copy one stencil and fill its holes; returns the position of its jump target hole, or -1. */
-int64_t put(State *s, int32_t number, const int32_t registers[4], int64_t displacement, int32_t immediate) {
-    const Library *lib = s->lib;
-    const Stencil *stencil = &lib->stencils[number];
+void land(State *s, Hole hole, int64_t target) {
+    if (hole.position >= 0) fill(s, hole.form, hole.position, target - hole.position + hole.addend);
+}
+
+static void flip(const Library *lib, uint8_t *at, int32_t field) {
+    const int32_t *range = lib->fields[field];
+    for (int32_t i = range[0]; i < range[0] + range[1]; i++) at[lib->xors[i][0]] ^= (uint8_t)lib->xors[i][1];
+}
+
+static void flip_bits(const Library *lib, uint8_t *at, int32_t field, uint32_t number) {
+    for (int bit = 0; bit < 32; bit++)
+        if (number >> bit & 1) flip(lib, at, field + bit);
+}
+
+static const Variant *variant_of(const Library *lib, const Stencil *stencil, const int32_t registers[4]) {
     int32_t which = 0;
     for (int o = 0; o < stencil->fields; o++) {
         int32_t operand = stencil->field[o], reg = registers[operand];
         int cls = operand ? stencil->cls[operand - 1] : stencil->dst_class;
         which = which * stencil->radix[o] + lib->classes[(cls == VECTOR ? 0 : 16) + reg];
     }
-    const Variant *variant = &lib->variants[stencil->variant + which];
+    return &lib->variants[stencil->variant + which];
+}
+
+/* Copy one stencil and fill its holes; returns the hole of its jump, at -1 if it has none. */
+Hole put(State *s, int32_t number, const int32_t registers[4], int64_t displacement, int32_t immediate) {
+    const Library *lib = s->lib;
+    const Stencil *stencil = &lib->stencils[number];
+    if (stencil->far >= 0 && (displacement > stencil->reach || displacement < 0 || displacement % stencil->step)) stencil = &lib->stencils[stencil->far];
+    const Variant *variant = variant_of(lib, stencil, registers);
     Py_ssize_t start = s->out.count;
-    int64_t target = -1;
+    Hole target = {-1, 0, 0};
     append(s, lib->code + variant->code, variant->length);
-    if (s->failed) return -1;
+    if (s->failed) return target;
     uint8_t *at = s->out.items + start;
-    for (int o = 0; o < stencil->fields; o++) {
-        const int32_t *field = lib->fields[variant->field + 16 * o + registers[stencil->field[o]]];
-        for (int32_t i = field[0]; i < field[0] + field[1]; i++) at[lib->xors[i][0]] ^= (uint8_t)lib->xors[i][1];
-    }
+    for (int o = 0; o < stencil->fields; o++) flip(lib, at, variant->field + 16 * o + registers[stencil->field[o]]);
+    if (variant->displacement >= 0) flip_bits(lib, at, variant->displacement, (uint32_t)displacement);
+    if (variant->immediate >= 0) flip_bits(lib, at, variant->immediate, (uint32_t)immediate);
     for (int32_t i = variant->patch; i < variant->patch + variant->patches; i++) {
         const Patch *patch = &lib->patches[i];
-        int64_t position = start + patch->position;
-        switch (patch->kind) {
-            case DISPLACEMENT: write32(s, position, displacement + patch->addend); break;
-            case IMMEDIATE: write32(s, position, (int64_t)immediate + patch->addend); break;
-            case TARGET: target = position; break;
-            default: PUSH(s->fixups, (Fixup){(int32_t)position, patch->item, patch->addend});
+        int32_t position = (int32_t)start + patch->position, form = patch->kind >> 2;
+        switch (patch->kind & 3) {
+            case DISPLACEMENT: fill(s, form, position, displacement + patch->addend); break;
+            case IMMEDIATE: fill(s, form, position, (int64_t)immediate + patch->addend); break;
+            case TARGET: target = (Hole){position, form, patch->addend}; break;
+            default: PUSH(s->fixups, (Fixup){position, form, patch->item, patch->addend});
         }
     }
     s->stencils_put++;
     if (s->weight >= 0) s->executed += s->weight;
+    if (stencil->calls || !stencil->machine) s->machine = stencil->calls || variant->length ? -1 : s->machine;
+    else if (s->machine >= 0 && s->weight >= 0) s->machine += s->weight * stencil->machine;
     return target;
 }
 
 void put_move(State *s, int32_t value, int32_t to, int32_t from) {
     if (to == from) return;
-    int which = s->info[value].dtype >= WIDE ? 2 : class_of(s, value) - 1;
-    put(s, s->lib->overloads[s->lib->basics[MOVE + which]].registers, (int32_t[4]){to, from, 0, 0}, 0, 0);
+    put(s, s->lib->overloads[s->lib->basics[MOVE + s->info[value].dtype]].registers, (int32_t[4]){to, from, 0, 0}, 0, 0);
     s->moves++;
 }
 
@@ -87,7 +114,7 @@ void put_items(State *s) {
     const Library *lib = s->lib;
     int32_t *place = PyMem_RawMalloc((size_t)(lib->item_count ? lib->item_count : 1) * sizeof *place);
     if (!place) {
-        s->failed = 1;
+        s->failed = NO_MEMORY;
         return;
     }
     for (Py_ssize_t i = 0; i < lib->item_count; i++) place[i] = -1;
@@ -102,10 +129,10 @@ void put_items(State *s) {
             append(s, lib->code + item->code, item->length);
             for (int32_t p = item->patch; p < item->patch + item->patches; p++) {
                 const Patch *patch = &lib->patches[p];
-                PUSH(s->fixups, (Fixup){place[fixup.item] + patch->position, patch->item, patch->addend});
+                PUSH(s->fixups, (Fixup){place[fixup.item] + patch->position, patch->kind >> 2, patch->item, patch->addend});
             }
         }
-        write32(s, fixup.position, (int64_t)place[fixup.item] + fixup.addend - fixup.position);
+        fill(s, fixup.form, fixup.position, (int64_t)place[fixup.item] + fixup.addend - fixup.position);
     }
     PyMem_RawFree(place);
 }

@@ -25,8 +25,8 @@ static int library_init(PyObject *object, PyObject *arguments, PyObject *keyword
         return -1;
     }
     Py_buffer *b = self->buffers;
-    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*(ii)(ii)i", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7],
-                          &b[8], &b[9], &self->count[1], &self->count[2], &self->saved[1], &self->saved[2], &self->kept))
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*y*(ii)(ii)i", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6], &b[7],
+                          &b[8], &b[9], &b[10], &self->count[1], &self->count[2], &self->saved[1], &self->saved[2], &self->kept))
         return -1;
     self->stencils = b[0].buf;
     self->variants = b[1].buf;
@@ -36,9 +36,10 @@ static int library_init(PyObject *object, PyObject *arguments, PyObject *keyword
     self->items = b[5].buf;
     self->item_count = b[5].len / (Py_ssize_t)sizeof(Item);
     self->overloads = b[6].buf;
-    self->classes = b[7].buf;
-    self->basics = b[8].buf;
-    self->code = b[9].buf;
+    self->forms = b[7].buf;
+    self->classes = b[8].buf;
+    self->basics = b[9].buf;
+    self->code = b[10].buf;
     return 0;
 }
 
@@ -81,8 +82,8 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
     (void)module;
     PyObject *library;
     Py_buffer code, values, loops, carries;
-    long long data_size;
-    if (!PyArg_ParseTuple(arguments, "O!y*y*y*y*L", &Library_Type, &library, &code, &values, &loops, &carries, &data_size))
+    long long data_size, spill, spill_end;
+    if (!PyArg_ParseTuple(arguments, "O!y*y*y*y*L(LL)", &Library_Type, &library, &code, &values, &loops, &carries, &data_size, &spill, &spill_end))
         return NULL;
     State state = {.lib = (Library *)library, .code = code.buf, .info = values.buf, .loop_info = loops.buf, .carries = carries.buf};
     State *s = &state;
@@ -91,16 +92,19 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
     s->loop_count = (int32_t)(loops.len / (Py_ssize_t)sizeof(LoopInfo));
     s->carry_count = (int32_t)(carries.len / (Py_ssize_t)sizeof(Carry));
     s->data_size = data_size;
+    s->spill = spill;
+    s->spill_end = spill_end;
     PyObject *result = NULL;
-    if (state_open(s) < 0) s->failed = 1;
+    if (state_open(s) < 0) s->failed = NO_MEMORY;
     Py_BEGIN_ALLOW_THREADS
     if (!s->failed) assemble_state(s);
     Py_END_ALLOW_THREADS
-    if (s->failed == 1) PyErr_NoMemory();
+    if (s->failed == NO_MEMORY) PyErr_NoMemory();
+    else if (s->failed == TOO_FAR) PyErr_SetString(PyExc_OverflowError, "a jump or a constant is farther away than this target's instructions reach");
     else if (s->failed) PyErr_SetString(PyExc_AssertionError, "the register allocator ran out of registers");
     else
-        result = Py_BuildValue("y#LL(iiii)L", s->out.items, s->out.count, (long long)s->entry, (long long)s->data_size, s->stencils_put, s->stores,
-                               s->loads, s->moves, s->unbounded ? -1LL : (long long)s->executed);
+        result = Py_BuildValue("y#LL(iiii)LL", s->out.items, s->out.count, (long long)s->entry, (long long)s->data_size, s->stencils_put, s->stores,
+                               s->loads, s->moves, s->unbounded ? -1LL : (long long)s->executed, s->unbounded ? -1LL : (long long)s->machine);
     state_close(s);
     PyBuffer_Release(&code);
     PyBuffer_Release(&values);
@@ -111,8 +115,8 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS,
-     "assemble(library, instructions, values, loops, carries, data_size) ->\n"
-     "(code, entry, data_size, (stencils, stores, loads, moves), instructions of one run or -1)"},
+     "assemble(library, instructions, values, loops, carries, data_size, (first, end) of places for spilled values) ->\n"
+     "(code, entry, data_size, (stencils, stores, loads, moves), stencils of one run or -1, the machine's instructions or -1)"},
     {NULL, NULL, 0, NULL},
 };
 

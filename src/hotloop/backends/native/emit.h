@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Why an assembly failed. */
+enum { NO_MEMORY = 1, NO_REGISTERS, TOO_FAR };
+
 enum { NEVER = INT32_MAX, VECTOR = 1, INTEGER = 2, MAX_REGISTERS = 32 };
 enum { OP_LOOP = -1, OP_END = -2, OP_EXIT = -3, OP_STORE = -4, OP_COPY = -5 }; /* program.py */
 enum { DISPLACEMENT, RELATIVE, IMMEDIATE, TARGET };                           /* stencils/format.py */
@@ -14,17 +17,22 @@ enum { IN_MEMORY = 1, OUTPUT = 2, UNALIGNED = 4, CHANGING = 8 };               /
 
 typedef struct {
     int32_t dst_class, dst_fixed, sources, cls[3], fixed[3], tied, memory, early, clobbers[2], variant, fields, field[4],
-        radix[4];
+        radix[4], far, reach, step, calls, machine;
 } Stencil;
+/* displacement, immediate: the fields of their bits, or -1 where patches hold them */
 typedef struct {
-    int32_t code, length, patch, patches, field;
+    int32_t code, length, patch, patches, field, displacement, immediate;
 } Variant;
 typedef struct {
-    int32_t position, kind, item, addend;
+    int32_t position, kind, item, addend; /* kind: DISPLACEMENT..., plus 4 x form */
 } Patch;
 typedef struct {
-    int32_t code, length, align, patch, patches;
+    int32_t code, length, align, patch, patches, stack;
 } Item;
+/* How a number is written into an instruction of `size` bytes: see stencils/format.py. */
+typedef struct {
+    int32_t size, bits, bias, masks[32];
+} Form;
 typedef struct {
     int32_t registers, memory, commutative;
 } Overload;
@@ -43,11 +51,11 @@ typedef struct {
     int32_t param, init, result;
 } Carry;
 
-enum { TABLES = 10 };
+enum { TABLES = 11 };
 
 typedef struct {
     PyObject_HEAD
-    Py_buffer buffers[TABLES]; /* stencils variants fields xors patches items overloads classes basics code */
+    Py_buffer buffers[TABLES]; /* stencils variants fields xors patches items overloads forms classes basics code */
     const Stencil *stencils;
     const Variant *variants;
     const int32_t (*fields)[2];
@@ -55,8 +63,10 @@ typedef struct {
     const Patch *patches;
     const Item *items;
     const Overload *overloads;
-    const int32_t *classes; /* 16 vector, then 16 integer registers: group of each */
-    const int32_t *basics;  /* load x11, store x11, move v, move i, move wide, set, repeat, below, unless, jump, leave, return, enter item */
+    const Form *forms;
+    const int32_t *classes; /* 16 vector, then 16 integer registers: group of each; then the class of each of 11 dtypes */
+    /* load x11, store x11, move x11, set, repeat, below, unless, jump, leave, return, enter (-1: no stencil), item of the entry (-1: none) */
+    const int32_t *basics;
     const uint8_t *code;
     Py_ssize_t item_count;
     int32_t count[3];       /* allocatable registers of each class */
@@ -65,7 +75,8 @@ typedef struct {
 } Library;
 
 enum { DTYPES = 11, WIDE = 5 }; /* from WIDE on dtypes are vectors of lanes; below, bool int32 int64 float32 float64 */
-enum { LOAD = 0, STORE = DTYPES, MOVE = 2 * DTYPES, SET = MOVE + 3, REPEAT, BELOW, UNLESS, JUMP, LEAVE, RETURN, ENTER };
+enum { LOAD = 0, STORE = DTYPES, MOVE = 2 * DTYPES, SET = 3 * DTYPES, REPEAT, BELOW, UNLESS, JUMP, LEAVE, RETURN, ENTER, ENTRY };
+enum { GROUPS = 32 }; /* entries of `classes` before those of dtypes */
 enum { CALLS = 1, LOSES_VECTORS = 2 }; /* helpers for vectors of lanes save no vector register at all */
 enum { WHILE = -1, RANGE = -2 }; /* counters of loops without one: see LoopInfo */
 
@@ -79,8 +90,13 @@ typedef struct {
 } Value;
 
 typedef struct {
-    int32_t position, item, addend;
+    int32_t position, form, item, addend;
 } Fixup;
+
+/* Where a jump's distance is to be written, less its addend. */
+typedef struct {
+    int32_t position, form, addend;
+} Hole;
 
 typedef struct {
     int32_t begin, end, calls, nests; /* positions; which helpers are called, and whether another loop is, inside */
@@ -101,7 +117,8 @@ typedef struct {
 } Through;
 
 typedef struct {
-    int32_t position, next;
+    Hole hole;
+    int32_t next;
 } Exit;
 
 #define ARRAY(type) \
@@ -132,6 +149,8 @@ typedef struct {
     int32_t released[8][2];       /* slots to free after this instruction: it may still read them */
     int releases;
     int64_t data_size, entry;
+    int64_t spill, spill_end; /* places for spilled values before the end of the data */
+    int64_t machine; /* instructions of the machine that one run executes; -1: not known */
     int64_t executed, weight; /* instructions of one run; weight -1: inside a loop of no fixed length */
     int unbounded, entered; /* entered: the program needs the entry that saves the caller's registers */
     int32_t stores, loads, moves, stencils_put;
@@ -152,14 +171,15 @@ typedef struct {
         (array).items[(array).count++] = __VA_ARGS__; \
     } while (0)
 
-static inline int class_of(const State *s, int32_t value) { return s->info[value].dtype >= 3 ? VECTOR : INTEGER; }
+static inline int class_of(const State *s, int32_t value) { return s->lib->classes[GROUPS + s->info[value].dtype]; }
 static inline uint32_t bit(int32_t reg) { return reg >= 0 ? 1u << reg : 0; }
 
 /* emission.c */
 void *emit_grow(void *items, Py_ssize_t *capacity, size_t size);
 void append(State *s, const uint8_t *bytes, int32_t length);
-void write32(State *s, int64_t position, int64_t number);
-int64_t put(State *s, int32_t number, const int32_t registers[4], int64_t displacement, int32_t immediate);
+void fill(State *s, int32_t form, int64_t position, int64_t number);
+void land(State *s, Hole hole, int64_t target);
+Hole put(State *s, int32_t number, const int32_t registers[4], int64_t displacement, int32_t immediate);
 void put_move(State *s, int32_t value, int32_t to, int32_t from);
 void put_load(State *s, int32_t value, int32_t to);
 void put_store(State *s, int32_t value, int32_t from, int64_t offset);

@@ -41,8 +41,8 @@ static int32_t readable(State *s, int32_t value, int32_t other) {
 }
 
 static void leave_unless(State *s, Loop *loop, int32_t reg) {
-    int64_t hole = put(s, s->lib->overloads[s->lib->basics[UNLESS]].registers, (int32_t[4]){0, reg, 0, 0}, 0, 0);
-    PUSH(s->exits, (Exit){(int32_t)hole, loop->exit_fixups});
+    Hole hole = put(s, s->lib->overloads[s->lib->basics[UNLESS]].registers, (int32_t[4]){0, reg, 0, 0}, 0, 0);
+    PUSH(s->exits, (Exit){hole, loop->exit_fixups});
     loop->exit_fixups = (int32_t)s->exits.count - 1;
 }
 
@@ -153,10 +153,8 @@ void end_loop(State *s, int32_t at) {
         compared[1] = readable(s, s->carries[info->carry].param, -1);
         compared[2] = readable(s, info->trips, compared[1]);
     }
-    int64_t hole = put(s, s->lib->overloads[s->lib->basics[back]].registers, compared, info->counter, 0);
-    write32(s, hole, loop->head - hole - 4);
-    for (int32_t e = loop->exit_fixups; e >= 0; e = s->exits.items[e].next)
-        write32(s, s->exits.items[e].position, s->out.count - s->exits.items[e].position - 4);
+    land(s, put(s, s->lib->overloads[s->lib->basics[back]].registers, compared, info->counter, 0), loop->head);
+    for (int32_t e = loop->exit_fixups; e >= 0; e = s->exits.items[e].next) land(s, s->exits.items[e].hole, s->out.count);
     s->depth--;
     /* only pins and memory are known now */
     for (int cls = VECTOR; cls <= INTEGER; cls++)

@@ -29,8 +29,8 @@ static int find_loops(State *s) {
             s->loops[in->immediate].end = i;
             depth--;
         } else if (in->op >= 0) {
-            uint32_t lost = (uint32_t)s->lib->stencils[s->lib->overloads[in->op].registers].clobbers[0];
-            int calls = lost ? lost & (uint32_t)s->lib->saved[VECTOR] ? CALLS | LOSES_VECTORS : CALLS : 0;
+            const Stencil *stencil = &s->lib->stencils[s->lib->overloads[in->op].registers];
+            int calls = !stencil->calls ? 0 : (uint32_t)stencil->clobbers[0] & (uint32_t)s->lib->saved[VECTOR] ? CALLS | LOSES_VECTORS : CALLS;
             int32_t needs = integers_of(s, in);
             for (int32_t d = 0; d < depth; d++) {
                 s->loops[stack[d]].calls |= calls;
@@ -91,7 +91,7 @@ static void find_next_uses(State *s) {
             for (int32_t c = info->carry; c < info->carry + info->carries; c++)
                 s->carry_uses[c].init_after = s->value[s->carries[c].init].next;
             for (int32_t c = info->carry; c < info->carry + info->carries; c++) s->value[s->carries[c].init].next = i;
-        } else if (in->op >= 0 && s->lib->stencils[s->lib->overloads[in->op].registers].clobbers[0]) {
+        } else if (in->op >= 0 && s->lib->stencils[s->lib->overloads[in->op].registers].calls) {
             call = i;
         }
         for (int k = 0; k < 3; k++)
@@ -129,10 +129,36 @@ static void emit_all(State *s) {
             case OP_STORE: put_stored(s, i); break;
             case OP_COPY: put_copy(s, i); break;
             default:
-                if (s->lib->stencils[s->lib->overloads[s->code[i].op].registers].clobbers[0]) put_call(s, i);
+                if (s->lib->stencils[s->lib->overloads[s->code[i].op].registers].calls) put_call(s, i);
                 else put_operation(s, i);
         }
         free_released(s);
+    }
+}
+
+/* What keeps the caller's registers: a stencil that every program begins with, or a function that calls the program
+ * and that is left out if nothing of the caller's is touched. */
+static void put_entry(State *s) {
+    const Library *lib = s->lib;
+    if (lib->basics[ENTRY] < 0) {
+        put(s, lib->overloads[lib->basics[ENTER]].registers, (int32_t[4]){0}, 0, 0);
+        s->entered = 1;
+        return;
+    }
+    const Item *entry = &lib->items[lib->basics[ENTRY]];
+    append(s, lib->code + entry->code, entry->length);
+}
+
+static void finish_entry(State *s) {
+    const Library *lib = s->lib;
+    if (lib->basics[ENTRY] < 0) return;
+    const Item *entry = &lib->items[lib->basics[ENTRY]];
+    s->entry = s->entered ? 0 : entry->length;
+    for (int32_t p = entry->patch; p < entry->patch + entry->patches; p++) {
+        const Patch *patch = &lib->patches[p];
+        Hole hole = {patch->position, patch->kind >> 2, patch->addend};
+        if ((patch->kind & 3) == TARGET) land(s, hole, entry->length);
+        else PUSH(s->fixups, (Fixup){hole.position, hole.form, patch->item, patch->addend});
     }
 }
 
@@ -149,22 +175,16 @@ void assemble_state(State *s) {
         for (int r = 0; r < MAX_REGISTERS; r++) s->content[cls][r] = -1;
     s->weight = 1;
     if (find_loops(s) < 0) {
-        s->failed = 1;
+        s->failed = NO_MEMORY;
         return;
     }
     find_next_uses(s);
-    const Item *enter = &lib->items[lib->basics[ENTER]];
-    append(s, lib->code + enter->code, enter->length);
+    put_entry(s);
     emit_all(s);
     int wide = 0;
     for (int32_t v = 0; v < s->values; v++) wide |= s->info[v].dtype >= WIDE;
     put(s, lib->overloads[lib->basics[wide ? LEAVE : RETURN]].registers, (int32_t[4]){0}, 0, 0);
     if (s->failed) return;
-    s->entry = s->entered ? 0 : enter->length;
-    for (int32_t p = enter->patch; p < enter->patch + enter->patches; p++) {
-        const Patch *patch = &lib->patches[p];
-        if (patch->kind == TARGET) write32(s, patch->position, (int64_t)enter->length + patch->addend - patch->position);
-        else PUSH(s->fixups, (Fixup){patch->position, patch->item, patch->addend});
-    }
+    finish_entry(s);
     put_items(s);
 }

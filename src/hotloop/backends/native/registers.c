@@ -17,9 +17,13 @@ static int slot_pool(const State *s, int32_t value) {
 int64_t new_slot(State *s, int32_t value) {
     int pool = slot_pool(s, value), size = (int[3]){4, 8, 32}[pool];
     if (s->free_slots[pool].count) return s->free_slots[pool].items[--s->free_slots[pool].count];
-    s->data_size = (s->data_size + size - 1) / size * size;
-    s->data_size += size;
-    return s->data_size - size;
+    int64_t *end = &s->spill, place = (s->spill + size - 1) / size * size;
+    if (place + size > s->spill_end) {
+        end = &s->data_size;
+        place = (s->data_size + size - 1) / size * size;
+    }
+    *end = place + size;
+    return place;
 }
 
 void ensure_memory(State *s, int32_t value) {
@@ -72,7 +76,7 @@ int32_t allocate(State *s, int cls, uint32_t keep, int far) {
         }
     }
     if (best < 0) {
-        s->failed = 2;
+        s->failed = NO_REGISTERS;
         return 0;
     }
     int32_t victim = s->content[cls][best];

@@ -11,7 +11,7 @@ from hotloop.ir.loop import build_loop, dependents, rebuild
 from hotloop.ops.algebra import call
 from hotloop.ops.shape import element, pack
 from hotloop.passes.record import ROOM, UPDATE
-from hotloop.passes.roll.segment import Carry, Line, Operand, Outer, Segment, Table, counted, places_of, table_way
+from hotloop.passes.roll.segment import Carry, Line, Operand, Outer, Segment, Table, counted, places_of
 from hotloop.passes.roll.sequence import Operations
 from hotloop.passes.unroll import LOOKUP
 
@@ -51,7 +51,7 @@ class _Loop:
         self.index = index
         self.trip = param_node(int32, ())
         self.params = {carry: param_node(self._node(0, carry.position).dtype, ()) for carry in segment.carries}
-        self.tables = {table: self._looked_up(table) for table in segment.tables}
+        self.tables = {table: self._looked_up(table) for table in segment.ways}
         self.body: list[Node] = []
         self.carried: list[tuple[Node, Node, Node]] = []  # param, init, result
         self.finals: dict[tuple[int, int], Node] = {}  # position, trips back -> param that nothing in the body reads
@@ -132,10 +132,11 @@ class _Loop:
         line = counted([self.found.at(place) for place in table.items])
         if line is not None:
             return call("add", call("mul", self.trip, line[1]), line[0])
-        way = table_way(self.found, table)
-        if isinstance(way, list):
+        way = self.segment.ways[table]
+        if isinstance(way.array, tuple):
             items = [self._outer(place) for place in table.items]
-            way = places_of(items) or Line(_packed(items), tuple(range(len(items))))
+            way = places_of(items) or Line(_packed([self._outer(place) for place in way.array]), way.places)
+        assert isinstance(way.array, Node)
         array = self.fresh.get(way.array.id, way.array)
         if way.line is not None:
             return _look_up(array, self._place(*way.line))

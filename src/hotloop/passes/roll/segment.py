@@ -21,8 +21,8 @@ PHASES = 3  # first operations of a body that are looked at closely
 
 # The model, in instructions. A loop counts, compares and jumps; what is carried is moved.
 OVERHEAD, CARRIED, RECORDED, TAKEN, PACKED = 4, 1, 1, 1, 2
-SHRINKS, SAVED, MANY = 0.75, 12, 256  # code becomes less than this part, by more than that; many instructions are saved
-SLOWER, MUCH_SLOWER = 1.5, 1.8  # time becomes at most so many times longer; where many instructions are saved, at most the second
+SHRINKS, SAVED = 0.75, 12  # code becomes less than this part, by more than that
+SLOWER = ((2000, 2.0), (256, 1.6), (0, 1.5))  # who saves so many instructions may take so many times longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,22 @@ class Outer:
 Operand = int | Carry | Table | Outer  # int: a position in the body
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Scalars of an array in memory, at these places; at first + step * trip if they are on a line.
+
+    array: an array, or entries of `Operations.operands` that are put into one.
+    """
+
+    array: Node | tuple[int, ...]
+    places: tuple[int, ...]
+
+    @property
+    def line(self) -> tuple[int, int] | None:
+        """Return (first, step) of places on a line, else None."""
+        return line_through(self.places)
+
+
 @dataclass(slots=True)
 class Segment:
     """`count` copies of `period` operations from `start` on.
@@ -66,7 +82,7 @@ class Segment:
     code: tuple[float, float] = (0, 0)  # instructions before and after
     time: tuple[float, float] = (0, 0)
     carries: list[Carry] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    ways: dict[Table, Line] = field(default_factory=dict)
 
     @property
     def stop(self) -> int:
@@ -82,15 +98,22 @@ class Segment:
     def worth(self) -> bool:
         """Whether a loop is clearly shorter and not much slower."""
         shorter = self.saved >= SAVED and self.code[1] <= SHRINKS * self.code[0]
-        return shorter and self.time[1] <= (SLOWER if self.saved < MANY else MUCH_SLOWER) * self.time[0]
+        return shorter and self.time[1] <= _limit(self.saved) * self.time[0]
 
     def late(self, position: int) -> bool:
         """Whether the values of a position that are needed outside are of the last copies only."""
         return self.given[position][0] >= self.count - min(LATE, self.count)
 
 
+def _limit(saved: float) -> float:
+    return next(limit for least, limit in SLOWER if saved >= least)
+
+
 def best_segment(found: Operations, run: Run, prices: Prices) -> Segment | None:
     """Return the segment of a run that saves most, if it is worth a loop."""
+    work = sum(prices.of(node) for node in found.nodes[run.stop - run.period : run.stop])
+    if work + OVERHEAD > _limit(2 * run.saved) * work:
+        return None
     made = [s for start, count in _phases(found, run) for s in _segments(found, start, run.period, count, prices)]
     return max(made, key=lambda segment: segment.saved, default=None)
 
@@ -154,6 +177,7 @@ def _segment(found: Operations, start: int, period: int, count: int) -> Segment 
         [_operand(places, slot, i, back, alike, start, period) for slot in range(len(node.args))]
         for i, node in enumerate(found.nodes[start : start + period])
     ]
+    _agree(operands, found.swaps[start : start + period].tolist())
     used = (found.last[start:stop] >= stop).reshape(count, period)
     given = {int(i): np.flatnonzero(used[:, i]).tolist() for i in np.flatnonzero(used.any(axis=0))}
     return Segment(start, period, count, operands, given)
@@ -169,6 +193,25 @@ def _in_one_order(places: Ints, moved: Ints, swaps: np.ndarray, start: int) -> I
 
     which = swaps & (alike(1, 0) + alike(0, 1) > alike(0, 0) + alike(1, 1))
     return np.stack([np.where(which, places[1], places[0]), np.where(which, places[0], places[1]), places[2]])
+
+
+def _agree(operands: list[list[Operand]], swaps: list[bool]) -> None:
+    """Swap what rows that do not care take in the first trips, where that is what other rows carry already."""
+    firm: set[Operand] = set()
+    doubtful = []
+    for row, swap in zip(operands, swaps, strict=True):
+        if swap and all(isinstance(operand, Carry) for operand in row):
+            doubtful.append(row)
+        else:
+            firm.update(operand for operand in row if isinstance(operand, Carry))
+    for row in doubtful:
+        x, y = row
+        assert isinstance(x, Carry)
+        assert isinstance(y, Carry)
+        crossed = [Carry(x.position, y.inits), Carry(y.position, x.inits)]
+        if len(x.inits) == len(y.inits) and sum(c in firm for c in crossed) > (x in firm) + (y in firm):
+            row[:] = crossed
+        firm.update(row)
 
 
 def _operand(places: Ints, slot: int, position: int, back: Ints, alike: np.ndarray, start: int, period: int) -> Operand:
@@ -194,13 +237,15 @@ def _estimate(segment: Segment, found: Operations, prices: Prices) -> None:
                     carries[Carry(operand.position, operand.inits[k:])] = None
             elif isinstance(operand, Table):
                 tables[operand] = None
-    segment.carries, segment.tables = list(carries), list(tables)
+    segment.carries = list(carries)
     count, period = segment.count, segment.period
-    ways = [table_way(found, table) for table in tables]
-    packed = sum(len(way) for way in ways if isinstance(way, list))
-    lines = {way.line for way in ways if isinstance(way, Line)}
-    reads = len(tables) + sum(isinstance(way, Line) and way.line is None for way in ways)
-    index = (2 if tables else 0) + sum((line[1] != 1) + (line[0] != 0) for line in lines if line)
+    ways = _ways(found, list(tables))
+    segment.ways = ways
+    packed = sum(len(array) for array in {way.array for way in ways.values()} if isinstance(array, tuple))
+    lines = {way.line for way in ways.values()}
+    reads = len(tables) + sum(way.line is None for way in ways.values())
+    steps = {line[1] for line in lines if line}
+    index = (2 if tables else 0) + len(steps - {1}) + sum(line[0] != 0 for line in lines if line)
     records = [i for i in segment.given if not segment.late(i)]
     finals = len(segment.given) - len(records)
     takes = sum(len(segment.given[i]) for i in records)
@@ -212,23 +257,35 @@ def _estimate(segment: Segment, found: Operations, prices: Prices) -> None:
     segment.time = count * (work + reads / 2), count * (work + reads + index + moves + OVERHEAD) + once
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Scalars of an array in memory, at these places; at first + step * trip if they are on a line."""
+def _ways(found: Operations, tables: Sequence[Table]) -> dict[Table, Line]:
+    """Return where each table lies in memory; what has to be put there is put once, where tables are windows of one sequence."""
+    ways = {table: _way(found, table) for table in tables}
+    for dtype in {found.at(table.items[0]).dtype for table in tables}:
+        loose = [t for t in tables if isinstance(ways[t].array, tuple) and found.at(t.items[0]).dtype is dtype]
+        for _ in range(2):  # without those that are on no line, others may be on none
+            shared = _shared(found, loose)
+            loose = [table for table in loose if shared[table].line]
+        ways.update({table: shared[table] for table in loose if len(loose) > 1})
+    return ways
 
-    array: Node
-    places: tuple[int, ...]
 
-    @property
-    def line(self) -> tuple[int, int] | None:
-        """Return (first, step) of places on a line, else None."""
-        return line_through(self.places)
+def _shared(found: Operations, tables: Sequence[Table]) -> dict[Table, Line]:
+    """Return tables as windows of all their items, in the order in which those were made."""
+    items = sorted({item for table in tables for item in table.items}, key=lambda item: _age(found, item))
+    rank = {item: i for i, item in enumerate(items)}
+    return {table: Line(tuple(items), tuple([rank[item] for item in table.items])) for table in tables}
 
 
-def table_way(found: Operations, table: Table) -> Line | list[Node]:
-    """Return where a table lies in memory, or the nodes to put there."""
+def _age(found: Operations, item: int) -> tuple[int, int, int]:
+    if item >= 0:
+        return 1, item, 0
+    node = found.at(item)
+    return (0, node.args[0].id, int(node.attr["index"].flat)) if node.op is take else (0, node.id, 0)
+
+
+def _way(found: Operations, table: Table) -> Line:
     nodes = [found.at(place) for place in table.items]
-    return places_of(nodes) or _places_of_cells(found, nodes) or nodes
+    return places_of(nodes) or _places_of_cells(found, nodes) or Line(table.items, tuple(range(len(nodes))))
 
 
 def places_of(nodes: Sequence[Node]) -> Line | None:

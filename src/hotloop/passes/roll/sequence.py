@@ -14,6 +14,7 @@ import numpy as np
 from hotloop import _graph
 from hotloop.ir.graph import CONST, INPUT, PARAM, STATE, Node
 from hotloop.ir.loop import dependents
+from hotloop.ir.op import Op
 from hotloop.ops.shape import take
 from hotloop.passes.unroll import LOOKUP
 
@@ -43,6 +44,7 @@ class Operations:
         self.beyond = len(self.nodes)
         count = len(self.nodes)
         self.position = {node.id: i for i, node in enumerate(self.nodes)}
+        self._others: list[int] = []  # positions of what loops cannot repeat
         self._leaf_numbers: dict[int, int] = {}
         self._kind_numbers: dict[object, int] = {}
         self._leaf_kinds: list[int] = []
@@ -80,22 +82,27 @@ class Operations:
         return rows
 
     def _number_all(self) -> None:
-        kinds, numbers, position, leaf = self._kind_numbers, [], self.position, self._leaf
+        kinds, numbers, position, leaf = self._kind_numbers, [], self.position.get, self._leaf
+        plain: dict[Op, bool] = {}
         columns: list[list[int]] = [[NONE] * len(self.nodes) for _ in range(SLOTS)]
         for i, node in enumerate(self.nodes):
-            args = node.args
-            if not is_plain(node):
+            op, args = node.op, node.args
+            known = plain.get(op)
+            if known is None:
+                known = plain[op] = is_plain(node)
+            if not known:
+                self._others.append(i)
                 numbers.append(kinds.setdefault(node.id, len(kinds)))
                 continue
-            array = args[0].id if node.op is LOOKUP else None  # there are no tables of arrays
-            numbers.append(kinds.setdefault((node.op, node.dtype, node.attr, args[-1].dtype, array), len(kinds)))
-            found = [position[arg.id] if arg.id in position else leaf(arg) for arg in args]
-            if node.op.commutative:
+            array = args[0].id if op is LOOKUP else None  # there are no tables of arrays
+            numbers.append(kinds.setdefault((op, node.dtype, node.attr, args[-1].dtype, array), len(kinds)))
+            for slot, arg in enumerate(args):
+                place = position(arg.id)
+                columns[slot][i] = leaf(arg) if place is None else place
+            if op.commutative:
                 self.swaps[i] = True
-                if found[0] < 0 <= found[1]:
-                    found[0], found[1] = found[1], found[0]
-            for slot, place in enumerate(found):
-                columns[slot][i] = place
+                if columns[0][i] < 0 <= columns[1][i]:
+                    columns[0][i], columns[1][i] = columns[1][i], columns[0][i]
         self.kinds[:] = numbers
         self.operands[:] = columns
 
@@ -114,11 +121,12 @@ class Operations:
             users = np.nonzero(row >= 0)[0]
             np.maximum.at(last, row[users], users)
         position = self.position
-        for i, node in enumerate(self.nodes):
-            if not is_plain(node):
-                for arg in node.args:
-                    if arg.id in position:
-                        last[position[arg.id]] = max(last[position[arg.id]], i)
+        for i in self._others:
+            for arg in self.nodes[i].args:
+                for source in (arg, *(arg.args if is_leaf(arg) else ())):
+                    place = position.get(source.id)
+                    if place is not None:
+                        last[place] = max(last[place], i)
         for output in outputs:
             if output.id in position:
                 last[position[output.id]] = self.beyond
