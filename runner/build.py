@@ -17,6 +17,7 @@ OUTPUT = HERE.parent / "src" / "hotloop" / "runners" / "data"
 
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 SMALL = ("-Os", "-s", "-fno-sanitize=all")  # sizes that a test holds
+BARE_METAL = ("runner.c", "bare_metal.c", "resident.c")
 LINUX = ("runner.c", "linux.c", "linux_process.c")
 # no libc: nothing of it may be assumed; unwinding tables are for debuggers and C++
 FREESTANDING = ("-ffreestanding", "-fno-builtin", "-nostdlib", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables")
@@ -87,7 +88,7 @@ def command(name: str, script: str) -> list[str]:
     texts = {"HL_BOARD": board.header, "BOARD_TARGET": board.target, "BOARD_ALSO": board.also}
     defines = [f'-D{key}="{text}"' for key, text in texts.items()] + [f"-DHL_CAPACITY={board.capacity}"]
     link = [f"-Wl,{option}" for option in (*LINKER, f"--entry={board.entry}", f"-T,{script}")]
-    return [*board.flags, *FREESTANDING, *SMALL, "-flto", *WARNINGS, *defines, "-I.", "runner.c", "bare_metal.c", "resident.c", board.start, *link]
+    return [*board.flags, *FREESTANDING, *SMALL, "-flto", *WARNINGS, *defines, "-I.", *BARE_METAL, board.start, *link]
 
 
 def digest(name: str) -> str:
@@ -95,7 +96,8 @@ def digest(name: str) -> str:
     state = hashlib.sha256(repr((command(name, ""), version("ziglang"))).encode())
     if name in BOARDS:
         state.update(linker_script(BOARDS[name]).encode())
-    for path in sorted([*HERE.glob("runner.*"), *HERE.glob("linux*"), HERE / "bare_metal.c", *HERE.glob("resident.*"), *HERE.glob("boards/*")]):
+    patterns = ("runner.*", "resident.*", "linux*", "bare_metal.c", "boards/*")
+    for path in sorted(path for pattern in patterns for path in HERE.glob(pattern)):
         state.update(f"\0{path.name}\0".encode() + path.read_bytes())
     return state.hexdigest()[:24]
 

@@ -143,13 +143,13 @@ def _chunks(target: Target, jobs: list[Job], helpers: dict[str, Spec]) -> list[s
 
 def _helper_texts(target: Target, helpers: list[Spec]) -> list[str]:
     """Return one C file of helpers for each number of lanes that elementary.h is compiled for; 1 is first."""
-    if not isinstance(target.shell, Passing):
-        return [f"#define HL_LANES 1\n{pinning.prelude(target)}" + "".join(pinning.helper(target, _helper_name(s), s) for s in helpers)]
     counts = [1 if not s.wide else target.wide * 8 // int(s.sources[-1][1:3]) for s in helpers]
     return [_helper_text(target, lanes, [s for s, n in zip(helpers, counts, strict=True) if n == lanes]) for lanes in sorted(set(counts))]
 
 
 def _helper_text(target: Target, lanes: int, helpers: list[Spec]) -> str:
+    if not isinstance(target.shell, Passing):
+        return f"#define HL_LANES {lanes}\n{pinning.prelude(target)}" + "".join(pinning.helper(target, _helper_name(s), s) for s in helpers)
     bodies = "".join(passing.helper(target, _helper_name(s), s) for s in helpers)
     head = f"#define HL_LANES {lanes}\n"
     if lanes > 1:

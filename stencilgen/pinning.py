@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from stencilgen.source import C_TYPES, HOLE_IMMEDIATE, HOLE_OFFSET, MEMORY_TYPES, Spec
+from stencilgen.source import C_TYPES, HOLE_IMMEDIATE, HOLE_OFFSET, MEMORY_TYPES, Spec, is_wide
 from stencilgen.target import Pinning, Target
 
 NEAR, FAR, NUMBER = 704, 0x5A5A5A5A, 0x3C3C3C3C  # what other displacements and numbers are measured against: with a bit flipped they are no special cases
 
 PRELUDE = """#include "elementary.h"
 #include "scalar.h"
+#if HL_WIDE
+#include "wide.h"
+#include "access.h"
+#endif
 static inline __attribute__((always_inline)) int64_t hl_word_i64(double x) { return (int64_t)hl_op_word_f64(x); }
 static inline __attribute__((always_inline)) double hl_real_i64(int64_t x) { return hl_op_real_f64((uint64_t)x); }
 """
@@ -32,7 +36,7 @@ def prelude(target: Target) -> str:
     shell = shell_of(target)
     high, low = "((n) >> 12 & 0xfffff) ^ ((n) & 2048 ? 0xfffff : 0)", "(((n) & 4095) ^ 2048) - 2048"
     far = f'__extension__({{ long far_; __asm__("{_escaped(shell.constant)}" : "=r"(far_) : "i"(n), "i"({high}), "i"({low})); far_; }})'
-    return f"{PRELUDE}{shell.prelude}#define HL_FAR(n) {far}\nvoid TARGET(void);\n"
+    return f"{PRELUDE}#if HL_LANES == 1\n{shell.prelude}#endif\n#define HL_FAR(n) {far}\nvoid TARGET(void);\n"
 
 
 def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int], offset: int = 0, immediate: int = NUMBER) -> str:
@@ -93,10 +97,12 @@ class _Frame:
     def _keep_others(self, used: set[str | None]) -> None:
         """Keep every register that no operand is in; what a helper destroys, and the result's, is destroyed."""
         into = self._place(*self.result) if self.result else None
-        taken = {self._whole(name) for name in used if name}
-        for n, name in enumerate(self.shell.vectors.get(self.shell.pinned, ())):
-            if name not in taken:
-                self._other(f"v{n}", name, C_TYPES[self.shell.pinned], self.shell.constraint, n, self.target.vectors, self.target.saved_vectors)
+        taken = {self._number(name) for name in used if name}
+        pinned = "f32w" if self.spec.wide else self.shell.pinned  # a stencil on lanes keeps whole vectors, and its helper none
+        saved = () if self.spec.wide else self.target.saved_vectors
+        for n, name in enumerate(self.shell.vectors.get(pinned, ())):
+            if n not in taken and name not in taken:
+                self._other(f"v{n}", name, C_TYPES[pinned], self.shell.constraint, n, self.target.vectors, saved)
         for n, name in enumerate(self.shell.integers):
             if name not in taken:
                 # temporaries are the same for all choices of operands if the scratch register is none
@@ -110,16 +116,13 @@ class _Frame:
         else:
             self._declare(variable, name, kind, constraint, output=True, kept=True)
 
-    def _whole(self, name: str) -> str:
-        """Return the name of the whole register that a register is in."""
-        for names in self.shell.vectors.values():
-            if name in names:
-                return self.shell.vectors[self.shell.pinned][names.index(name)]
-        return name
+    def _number(self, name: str) -> int | str:
+        """Return the number of a vector register, the name of another."""
+        return next((names.index(name) for names in self.shell.vectors.values() if name in names), name)
 
     def _lost(self, short: str, n: int) -> bool:
         saved = self.target.saved_vectors if self.target.is_vector(short) else self.target.saved_integers
-        return self.spec.fixed and n not in saved
+        return self.spec.fixed and (n not in saved or is_wide(short))
 
     def _declare(self, name: str, place: str, kind: str, constraint: str, output: bool, kept: bool) -> None:
         asm_kind = "double" if kind == "int64_t" and constraint != "r" else kind

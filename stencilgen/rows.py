@@ -46,7 +46,25 @@ def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
     found += [(name, False, forms) for name, forms in _lane_forms(target)]
     found += [(spec.name, False, [spec]) for spec in _array_specs()]
     assert {name for name, _, _ in found} >= set(vector_names())
-    return found
+    return _of_shell(target, found)
+
+
+def _of_shell(target: Target, rows: list[tuple[str, bool, list[Spec]]]) -> list[tuple[str, bool, list[Spec]]]:
+    """Return rows as pinned stencils have them: nothing in memory but where that is the operation, and longer displacements apart."""
+    if not isinstance(target.shell, Pinning):
+        return rows
+    found = []
+    for name, commutative, specs in rows:
+        plain = [replace(spec, tied=False, commutative=False) for spec in specs if not spec.memory and not spec.name.endswith("#free")]
+        if HOLE_OFFSET not in plain[0].text and not any(spec.fixed for spec in plain):
+            plain.append(replace(plain[0], name=f"{name}#helper", fixed=True))
+        found.append((name, commutative, plain))
+        if HOLE_OFFSET in plain[0].text and not plain[0].far:
+            far = _reaching(target, plain[0])[1]
+            found[-1] = name, commutative, [replace(plain[0], long=True)]
+            found.append((far.name, commutative, [far]))
+    known = {name for name, _, _ in found}
+    return [(name, commutative, specs) for name, commutative, specs in found if name.count("#far") < 2 and name in known]
 
 
 def _wide_forms(target: Target, wide: Wide, commutative: bool) -> list[Spec]:
@@ -107,7 +125,7 @@ def _lane_forms(target: Target) -> list[tuple[str, list[Spec]]]:
         found.append((spec.name, [spec, replace(spec, name=f"{spec.name}#memory", sources=(), memory=scalar)]))
         place = _place(scalar, "ctx", "{x}")
         found.append((f"repeat.{short}", [Spec(f"repeat.{short}", text.format(x=place), short, ("i64",), wide=True)]))
-    found += [(spec.name, [spec]) for spec in element_specs(target)]
+    found += [(spec.name, [spec]) for spec in element_specs(target) if not spec.far]
     for row, shorts in FOLDS.items():
         for short in shorts:
             scalar = _scalar(short)
@@ -186,8 +204,9 @@ def basic_specs(target: Target) -> list[Spec]:
         if pinned:
             specs.append(Spec(f"move.{short}", "{x}", short, (short,), moves=True, long=True))
     if target.wide:
-        specs.append(Spec("fill.w", f"*(hl_f32w_anywhere *)(ctx + {HOLE_OFFSET})", "f32w", (), wide=True, moves=True))
-        specs.append(Spec("spill.w", f"*(hl_f32w_anywhere *)(ctx + {HOLE_OFFSET}) = {{x}};", None, ("f32w",), wide=True, moves=True))
+        fill = Spec("fill.w", f"*(hl_f32w_anywhere *)(ctx + {HOLE_OFFSET})", "f32w", (), wide=True, moves=True)
+        specs += _reaching(target, fill)
+        specs += _reaching(target, replace(fill, name="spill.w", text=f"{fill.text} = {{x}};", dst=None, sources=("f32w",)))
         specs.append(Spec("move.w", "{x}", "f32w", ("f32w",), wide=True, moves=True))
     counter = f"*(int32_t *)(ctx + {HOLE_OFFSET})"
     specs += _reaching(target, Spec("set", f"{counter} = (int32_t){HOLE_IMMEDIATE};", None, ()))
@@ -210,7 +229,7 @@ def aliases(target: Target) -> dict[str, str]:
 
 def element_specs(target: Target) -> list[Spec]:
     """Return loads and stores of elements of arrays in the data, by an index."""
-    found = []
+    found: list[Spec] = []
     for dtype in COMPUTE:
         short = dtype.short
         text = f"{_place(short, 'ctx', '{y}')} = ({MEMORY_TYPES[short]}){{x}};"

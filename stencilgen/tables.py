@@ -11,7 +11,7 @@ from stencilgen.forms import Form
 from stencilgen.learn import IMMEDIATE, OFFSET, Variant, classes_of
 from stencilgen.reading import Items, Job, Patch
 from stencilgen.rows import aliases
-from stencilgen.source import Spec, register_class
+from stencilgen.source import HOLE_OFFSET, Spec, register_class
 from stencilgen.target import Passing, Target
 
 def assemble(
@@ -24,8 +24,10 @@ def assemble(
     for name, commutative, specs in rows:
         memory = next((s for s in specs if s.memory), None)
         made = [s for s in specs if s is not memory and s.name in jobs and jobs[s.name].variants is not None]
-        if not made and f"{name}#far" in jobs:
+        if not made and f"{name}#far" in jobs and jobs[f"{name}#far"].variants is not None:
             made = [jobs[f"{name}#far"].spec]
+        if not made and HOLE_OFFSET in specs[0].text:  # an element of an array that no helper can reach: programs that need it are refused
+            continue
         assert made, f"{target.name}: no stencil for {name}"
         chosen = min(made, key=lambda s: (s.fixed, len(jobs[s.name].codes[0][jobs[s.name].plans[0].base][0])))
         if chosen.fixed:

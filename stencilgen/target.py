@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hotloop.ir.program import WIDE_SHORTS
 from stencilgen import forms
 
 # Each flag with its reason:
@@ -202,7 +203,9 @@ def _aarch64() -> Target:
     return Target(
         name="aarch64", triple="aarch64-freestanding", cpu="generic", flags=("-mcmodel=tiny",),
         shell=Pinning(
-            vectors={"f32": tuple(f"s{n}" for n in range(16)), "f64": tuple(f"d{n}" for n in range(16))}, pinned="f64", constraint="w", integers=integers, ctx="x19",
+            vectors={"f32": tuple(f"s{n}" for n in range(16)), "f64": tuple(f"d{n}" for n in range(16))}
+            | dict.fromkeys(WIDE_SHORTS, tuple(f"v{n}" for n in range(16))),
+            pinned="f64", constraint="w", integers=integers, ctx="x19",
             free=(*[f"x{n}" for n in range(18)], "x27", "x28", "x30", *[f"v{n}" for n in range(16, 32)]),
             constant="movz %w0, #%c1 & 65535\n movk %w0, #(%c1 >> 16) & 65535, lsl #16",
             branches={"nonzero": "cbnz %w0, TARGET", "zero": "cbz %w0, TARGET", "less": "cmp %0, %1\n b.lt TARGET", "always": "b TARGET"},
@@ -219,7 +222,7 @@ def _aarch64() -> Target:
         ),
         relocations=forms.AARCH64, integers=6, vectors=14, scratch_vectors=2, vector_classes=_ALL,
         integer_classes=(tuple(range(7)),), saved_vectors=tuple(range(8, 14)), saved_integers=tuple(range(6)),
-        helper_flags=(), fma=True, about="Linux on AArch64: Raspberry Pi 3 and later, Jetson, servers",
+        helper_flags=(), wide=16, fma=True, about="Linux on AArch64: Raspberry Pi 3 and later, Jetson, servers",
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ MODULES = pytest.mark.parametrize("name", TREES)
 
 FILE_LINES = 600
 FUNCTION_LINES = 60
-STRUCTURE = {"at", "const", "input", "state", "param", "loop", "item", "kernel", "result", "lookup"}  # beside operations
+STRUCTURE = {"at", "const", "input", "state", "param", "loop", "item", "kernel", "result", "lookup", "room", "update"}  # beside operations
 EXTENSIONS = ("_graph", "_emit", "_runner")
 
 

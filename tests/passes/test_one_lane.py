@@ -162,4 +162,4 @@ def test_partial_results_and_counters_are_used_again():
     sums = [array_input(length).sum().node for length in (500, 502, 504, 506, 508)]
     one, five = program_of(sums[:1]), program_of(sums)
     assert len(five.data) <= len(one.data) + 4 * (2040 + 4)  # the arrays and their sums
-    assert set(five.loops[::4]) == set(one.loops[::4])
+    assert len(set(five.loops[::4])) == 1

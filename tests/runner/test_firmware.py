@@ -3,8 +3,6 @@
 import shutil
 import struct
 import subprocess
-import sys
-import time
 
 import pytest
 
@@ -19,7 +17,7 @@ FLOATS_ARM = bytes.fromhex("90ed000a b7ee001a 30ee010a 80ed000a 90ed021a 20ee011
 WHOLE_ARM = bytes.fromhex("0168 0131 0160 8268 8918 4160 7047")
 # lw a1, 0(a0); addi a1, a1, 1; sw a1, 0(a0); lw a2, 8(a0); add a1, a1, a2; sw a1, 4(a0); ret
 WHOLE_RISCV = struct.pack("<7I", 0x00052583, 0x00158593, 0x00B52023, 0x00852603, 0x00C585B3, 0x00B52223, 0x00008067)
-# flw fa0, 0(a0); lui a1, 0x3f800; fmv.w.x fa1, a1; fadd.s fa0, fa0, fa1; fsw fa0, 0(a0); flw fa1, 8(a0); fmul.s fa0, fa0, fa1; fsw fa0, 4(a0); ret
+# flw fa0, 0(a0); lui a1, 0x3f800; fmv.w.x fa1, a1; fadd.s fa0, fa0, fa1; fsw fa0, 0(a0); flw fa1, 8(a0); fmul.s fa0, fa0, fa1; ...
 FLOATS_RISCV = struct.pack(
     "<9I", 0x00052507, 0x3F8005B7, 0xF00585D3, 0x00B57553, 0x00A52027, 0x00852587, 0x10B57553, 0x00A52227, 0x00008067
 )
@@ -77,7 +75,7 @@ def test_a_large_image_is_loaded_in_pieces_and_a_larger_one_refused(board):
         RemoteProgram(board, Image("armv7em", FLOATS_ARM, bytes(1 << 22), 0, ()))
     with pytest.raises(ImageError, match=r"and 4096 of stack; .* 1792 of stack"):
         RemoteProgram(board, Image("armv7em", FLOATS_ARM, data, 0, (), stack=4096))
-    with pytest.raises(ImageError, match="not aligned"):
+    with pytest.raises(ImageError, match=r"not aligned"):
         RemoteProgram(board, Image("armv7em", FLOATS_ARM, data, 1, ()))
 
 
@@ -85,7 +83,7 @@ def test_a_large_image_is_loaded_in_pieces_and_a_larger_one_refused(board):
 def test_a_program_that_faults_restarts_the_board_and_the_client_is_told(board, request):
     target = BOARDS[request.node.callspec.id][1]
     program = RemoteProgram(board, Image(target, bytes.fromhex("00de" if target == "armv7em" else "0000"), bytes(4), 0, ()))  # udf, illegal
-    with pytest.raises(LinkError, match="the board at .* has started anew: the program crashed it, or its power failed"):
+    with pytest.raises(LinkError, match=r"the board at .* has started anew: the program crashed it, or its power failed"):
         program.run()
     with connect(board.link, 60) as again:
         assert again.target == target
@@ -138,7 +136,7 @@ def sections(path):
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_runner_alone_is_small(board):
     flash, ram = sections(runners.path(board))
-    assert 1024 < flash <= FLASH_LIMIT
+    assert 1024 < flash <= (FLASH_LIMIT if board.startswith("mps2") else 5 * 1024)
     assert ram <= 512 + 2048 + 64  # a frame, the stack, the rest
 
 
@@ -160,7 +158,7 @@ def test_a_program_has_the_stack_that_the_runner_promises(board):
 def test_names_of_runners():
     assert {*BOARDS, "x86_64", "aarch64", "arm", "riscv64"} <= set(runners.names())
     assert runners.path("armv7a") == runners.path("armv6") == runners.path("arm")
-    with pytest.raises(TargetError, match="there is no runner for 'z80'. There are: aarch64, arm, mps2-an385"):
+    with pytest.raises(TargetError, match=r"there is no runner for 'z80'. There are: aarch64, arm, mps2-an385"):
         runners.path("z80")
-    with pytest.raises(TargetError, match="there is no runner for '../data/arm'"):
+    with pytest.raises(TargetError, match=r"there is no runner for '../data/arm'"):
         runners.path("../data/arm")

@@ -20,7 +20,8 @@ def sanitized():
     """The compiler: gcc with AddressSanitizer and UBSan, or zig, whose UBSan traps."""
     gcc = shutil.which("gcc")
     with_gcc = [gcc, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    if gcc and not subprocess.run([*with_gcc, "-x", "c", "-", "-o", "/dev/null"], input=b"int main(void) {}", capture_output=True).returncode:
+    program = b"int main(void) { return 0; }"
+    if gcc and not subprocess.run([*with_gcc, "-x", "c", "-", "-o", "/dev/null"], input=program, capture_output=True).returncode:
         return with_gcc
     return [sys.executable, "-m", "ziglang", "cc", "-fsanitize=undefined", "-fsanitize-trap=undefined"]
 

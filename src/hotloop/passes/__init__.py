@@ -69,8 +69,8 @@ def _rolled(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
 
 
 SCALARS: tuple[tuple[str, Pass], ...] = (
-    ("algebra", _on_scalars),
     ("roll", _rolled),
+    ("algebra", _on_scalars),
     ("pair", lambda roots, setting: pair(roots)),
 )
 PIPELINE = ARRAYS + SCALARS

@@ -41,6 +41,7 @@ from hotloop.passes.layout import sorted_by_size
 from hotloop.passes.memory import Memory
 from hotloop.passes.nest import Nest, copy_array
 from hotloop.passes.one_lane import OneLane
+from hotloop.passes.record import ROOM, UPDATE
 from hotloop.passes.unroll import LOOKUP
 
 if TYPE_CHECKING:
@@ -241,6 +242,8 @@ class Builder:
             name, index = f"get.{node.dtype.short}", self._index(place)
             self.number[node.id] = self.emit(node, name, self.new_value(None, node.dtype), (index,), self._stream(array))
             self._add_output_of(node)
+        elif node.op is UPDATE:
+            self._add_update(node)
         elif self.frame is not None and self.frame.add(self, node):
             pass
         elif node.op is pack:
@@ -259,6 +262,12 @@ class Builder:
         if fitting is not place and fitting.id not in self.number and fitting.op is not CONST:
             self.add([fitting])
         return self.use(fitting)
+
+    def _add_update(self, node: Node) -> None:
+        """Put a scalar into an array that a loop carries."""
+        array, place, value = node.args
+        self.arrays[node.id] = base = self._base(array)
+        self.emit(node, f"put.{array.dtype.short}", None, (self.use(value), self._index(place)), base)
 
     # -- loops -------------------------------------------------------------------------------
 
@@ -279,7 +288,11 @@ class Builder:
         params, inits, results = [[triple[k] for triple in carried if not triple[0].shape] for k in range(3)]
         for param, init, _ in arrays:
             self.arrays[param.id] = place = self.memory.place(param.dtype, param.shape, None, written=True)
-            self._copy(init, self._stream(init), place)
+            if init.op is not ROOM:
+                self._copy(init, self._stream(init), place)
+        for capture in node.args[len(body.params) :]:
+            if capture.op is pack:  # what the body looks up in is written before the loop
+                self._stream(capture)
         members = self.inside[node.id]
         if body.index is not None:
             step = apply(REGISTRY["add"], body.index, constant(1, int32))
@@ -316,7 +329,7 @@ class Builder:
                 place = saved
             sources.append(place)
         for (param, _, result), place in zip(arrays, sources, strict=True):
-            if result is not param:
+            if result is not param and place != self.arrays[param.id]:
                 self._copy(result, place, self.arrays[param.id])
 
     def _result(self, result: Node, inside: set[int], taken: set[int]) -> int:

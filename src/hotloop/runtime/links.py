@@ -82,12 +82,6 @@ class Link:
             return found
         return self._read() if self._ready(time.monotonic() + timeout)[0] else b""
 
-    def clear(self) -> None:
-        """Forget what has come so far."""
-        self._came.clear()
-        while self._ready(0.0)[0] and self._read():
-            continue
-
     def _ready(self, deadline: float, writing: bool = False) -> tuple[bool, bool]:
         """Wait until there is something to read, or, if `writing`, room to write; (False, False) at the deadline."""
         if self.closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections import deque
@@ -185,28 +186,51 @@ class RemoteProgram:
     Close it with `close` or `with`; that closes the connection too if it was opened here.
     """
 
-    def __init__(self, where: Connection | Link | str | Sequence[str], image: Image, timeout: float | None = None) -> None:
+    def __init__(
+        self, where: Connection | Link | str | Sequence[str], image: Image, timeout: float | None = None, *, attach: bool = False
+    ) -> None:
         """Load an image. Cost: code and data once over the link.
 
         timeout: seconds to wait for an answer; None: that of the connection, or 2.
-        Raises: TargetError for code of another target, ImageError if it does not fit there, LinkError.
+        attach: the program is there already, in the flash of a board; it goes on with the states that it has.
+        Raises: TargetError for code of another target, ImageError if it does not fit there or, with `attach`, if
+            another program is there, LinkError.
         """
         self._own = not isinstance(where, Connection)
         self.connection = where if isinstance(where, Connection) else connect(where, 2.0 if timeout is None else timeout)
         self.timeout = timeout
         self.data_size, self.code_size = len(image.data), len(image.code)
         try:
-            self._load(image)
+            self._begin(image, attach)
         except BaseException:
             if self._own:
                 self.connection.close()
             raise
 
+    def _begin(self, image: Image, attach: bool) -> None:
+        self.connection.holder = None
+        self.connection.greet(image.target)
+        (self._attach if attach else self._load)(image)
+        self.connection.holder = self
+
+    def _attach(self, image: Image) -> None:
+        """Compare the size of the data and the constants with those of the program that is there."""
+        end = len(image.data)
+        probes = [self.connection.request(p.read(end, size)) for size in (0, 1)]
+        found = [reply.status for reply in probes]
+        if p.Status.NOTHING in found:
+            raise ImageError(f"the runner at {self.connection.name} holds no program to attach to")
+        same = found == [p.Status.OK, p.Status.BOUNDS]
+        for symbol in image.symbols:
+            if same and symbol.kind == "constant":
+                size = symbol.dtype.size * math.prod(symbol.shape)
+                there = b"".join(reply.checked() for reply in self.connection.requests(self._read_frames(symbol.offset, size)))
+                same = there == image.data[symbol.offset : symbol.offset + size]
+        if not same:
+            raise ImageError(f"the runner at {self.connection.name} holds another program than this one, or another version of it")
+
     def _load(self, image: Image) -> None:
-        connection = self.connection
-        connection.holder = None
-        connection.greet(image.target)
-        greeting = connection.greeting
+        connection, greeting = self.connection, self.connection.greeting
         assert greeting is not None
         connection.request(p.free())  # whatever a session before has left; that there is nothing is as good
         frames = p.load(image.code, image.data, image.entry, p.pack_patches(image.patches), image.stack, greeting.largest_payload)

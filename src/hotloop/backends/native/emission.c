@@ -64,7 +64,10 @@ static const Variant *variant_of(const Library *lib, const Stencil *stencil, con
 Hole put(State *s, int32_t number, const int32_t registers[4], int64_t displacement, int32_t immediate) {
     const Library *lib = s->lib;
     const Stencil *stencil = &lib->stencils[number];
-    if (stencil->far >= 0 && (displacement > stencil->reach || displacement < 0 || displacement % stencil->step)) stencil = &lib->stencils[stencil->far];
+    if (displacement > stencil->reach || displacement < 0 || displacement % stencil->step) {
+        if (stencil->far >= 0) stencil = &lib->stencils[stencil->far];
+        else if (stencil->step > 1) s->failed = TOO_FAR;
+    }
     const Variant *variant = variant_of(lib, stencil, registers);
     Py_ssize_t start = s->out.count;
     Hole target = {-1, 0, 0};

@@ -100,6 +100,7 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
     if (!s->failed) assemble_state(s);
     Py_END_ALLOW_THREADS
     if (s->failed == NO_MEMORY) PyErr_NoMemory();
+    else if (s->failed == NO_STENCIL) PyErr_SetString(PyExc_NotImplementedError, "an operation has no stencil");
     else if (s->failed == TOO_FAR) PyErr_SetString(PyExc_OverflowError, "a jump or a constant is farther away than this target's instructions reach");
     else if (s->failed) PyErr_SetString(PyExc_AssertionError, "the register allocator ran out of registers");
     else

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Why an assembly failed. */
-enum { NO_MEMORY = 1, NO_REGISTERS, TOO_FAR };
+enum { NO_MEMORY = 1, NO_REGISTERS, TOO_FAR, NO_STENCIL };
 
 enum { NEVER = INT32_MAX, VECTOR = 1, INTEGER = 2, MAX_REGISTERS = 32 };
 enum { OP_LOOP = -1, OP_END = -2, OP_EXIT = -3, OP_STORE = -4, OP_COPY = -5 }; /* program.py */

@@ -30,8 +30,7 @@ def _tables(target: str) -> _emit.Library:
     """Return the library of a target as the emitter takes it: overloads first, in Program's numbering."""
     found: Library = library(target)
     rows, names = [*overloads(), *_BASICS, "enter"], found.names
-    lanes = bool(found.meta["wide"])
-    missing = [name for name in rows[:-1] if name not in names] if lanes else []
+    missing = [name for name in rows[:-1] if name not in names] if found.meta["enter"] >= 0 else []
     if missing:
         raise TargetError(f"the stencils of {target} are older than this hotloop: they lack {missing[0]}. Build it again: `pip install .`.")
     order = np.array([found.overloads[names[name]] if name in names else (-1, -1, 0) for name in rows], np.int32)
@@ -55,6 +54,9 @@ def link(program: Program, target: str) -> Image:
         code, entry, data_size, (stencils, stores, loads, moves), executed, machine = _emit.assemble(
             _tables(target), program.code, program.values, program.loops, program.carries, len(program.data), (meta["file"], program.spill)
         )
+    except NotImplementedError:
+        lacking = sorted({name for name, number in overloads().items() if name not in library(target).names and number in set(program.code[::6])})
+        raise TargetError(f"{target} has no {', '.join(lacking)} yet. Use another target, or scalars in place of arrays.") from None
     except OverflowError:
         raise TargetError(f"the program is too large for {target}: its jumps do not reach. Use hl.loop, or size=True, for a smaller one.") from None
     room = ROOM if meta["wide"] else 0

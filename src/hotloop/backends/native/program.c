@@ -29,6 +29,10 @@ static int find_loops(State *s) {
             s->loops[in->immediate].end = i;
             depth--;
         } else if (in->op >= 0) {
+            if (s->lib->overloads[in->op].registers < 0) {
+                s->failed = NO_STENCIL;
+                break;
+            }
             const Stencil *stencil = &s->lib->stencils[s->lib->overloads[in->op].registers];
             int calls = !stencil->calls ? 0 : (uint32_t)stencil->clobbers[0] & (uint32_t)s->lib->saved[VECTOR] ? CALLS | LOSES_VECTORS : CALLS;
             int32_t needs = integers_of(s, in);
@@ -174,10 +178,8 @@ void assemble_state(State *s) {
     for (int cls = 0; cls < 3; cls++)
         for (int r = 0; r < MAX_REGISTERS; r++) s->content[cls][r] = -1;
     s->weight = 1;
-    if (find_loops(s) < 0) {
-        s->failed = NO_MEMORY;
-        return;
-    }
+    if (find_loops(s) < 0) s->failed = NO_MEMORY;
+    if (s->failed) return;
     find_next_uses(s);
     put_entry(s);
     emit_all(s);

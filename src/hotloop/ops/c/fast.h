@@ -77,7 +77,7 @@
     0x1.f7d8110166b1bp-9, -0x1.2ff1d8072e04ap-10, 0x1.d16eae5b485b7p-13, -0x1.51e7eccbe6feep-16
 /* coefficients: end */
 
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__aarch64__)
 
 /* Largest |x| that the parts of pi reduce: up to there the multiple is off by 2^-9 at most. */
 #define HL_FAST_REDUCIBLE_F32 1e5f

@@ -92,7 +92,7 @@ typedef hl_i64 hl_mask_f64;
 /* Where a product is exact, one rounding is all there is: a b + c by one instruction where a target
  * has it, by two elsewhere, for the same bits. Likewise the error of a product p, and the remainder
  * of a quotient or root: a b - p. */
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__aarch64__)
 #define HL_EXACT_F32(a, b, c) HL_FUSED_F32(a, b, c)
 #define HL_EXACT_F64(a, b, c) HL_FUSED_F64(a, b, c)
 #define HL_ERROR_F32(a, b, p) HL_FUSED_F32(a, b, -(p))

@@ -81,7 +81,7 @@ typedef uint8_t hl_bytes_b64w __attribute__((ext_vector_type(HL_WIDE / 8), align
 HL_FLOAT_WIDE(f32, i32)
 HL_FLOAT_WIDE(f64, i64)
 
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__aarch64__)
 #define hl_fma_f32w(x, y, z) __builtin_elementwise_fma(x, y, z)
 #define hl_fma_f64w(x, y, z) __builtin_elementwise_fma(x, y, z)
 #else
