@@ -17,12 +17,14 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -30,6 +32,7 @@
 
 #include "linux.h"
 
+enum { GRACE_MS = 1000 }; /* how long a client that left may keep its program running */
 enum { CAPACITY = 1 << 16, SERIAL_CAPACITY = 1 << 10, WINDOW = 8 };
 
 typedef struct {
@@ -116,10 +119,21 @@ static int listen_at(const char *where) {
     return listener;
 }
 
+/* Wait until the process of a client ends, which closes `alive`; a client that leaves while its program
+ * runs takes it along. */
+static void wait_for(pid_t child, int client, int alive) {
+    struct pollfd events[] = {{alive, POLLIN, 0}, {client, POLLRDHUP, 0}};
+    while (poll(events, 2, -1) < 0 && errno == EINTR) continue;
+    if (!events[0].revents) poll(events, 1, GRACE_MS);
+    kill(child, SIGKILL); /* of no effect where it has ended */
+    while (waitpid(child, 0, 0) < 0 && errno == EINTR) continue;
+}
+
 /* A process for each client, so that a program which crashes ends its own client alone; the next
  * client waits until the one before it is gone. */
 static int serve_tcp(const char *where) {
     const int on = 1, listener = listen_at(where);
+    const pid_t parent = getpid();
     if (listener < 0) return -listener;
     for (;;) {
         const int client = accept(listener, 0, 0);
@@ -127,14 +141,20 @@ static int serve_tcp(const char *where) {
         if (client < 0) return fail("accepting on", where);
         setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         setsockopt(client, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on); /* a client whose machine is gone */
+        int alive[2];
+        if (pipe(alive)) return fail("opening", "a pipe");
         const pid_t child = fork();
         if (child == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* no program survives its runner */
+            if (getppid() != parent) _exit(1);
             close(listener);
             _exit(serve(client, client, CAPACITY, WINDOW));
         }
-        close(client);
         if (child < 0) return fail("forking for a client of", where);
-        while (waitpid(child, 0, 0) < 0 && errno == EINTR) continue;
+        close(alive[1]);
+        wait_for(child, client, alive[0]);
+        close(alive[0]);
+        close(client);
     }
 }
 

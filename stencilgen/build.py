@@ -19,7 +19,7 @@ from stencilgen import elf, passing, pinning
 from stencilgen.learn import Choice, plans
 from stencilgen.reading import Items, Job, learn_job, read_codes
 from stencilgen.rows import basic_specs, row_specs, wide_specs
-from stencilgen.source import Spec
+from stencilgen.source import Spec, is_wide
 from stencilgen.tables import assemble
 from stencilgen.target import FLAGS, TARGETS, Passing, Target
 
@@ -143,8 +143,13 @@ def _chunks(target: Target, jobs: list[Job], helpers: dict[str, Spec]) -> list[s
 
 def _helper_texts(target: Target, helpers: list[Spec]) -> list[str]:
     """Return one C file of helpers for each number of lanes that elementary.h is compiled for; 1 is first."""
-    counts = [1 if not s.wide else target.wide * 8 // int(s.sources[-1][1:3]) for s in helpers]
+    counts = [target.wide * 8 // _lane_bits(s) if s.wide else 1 for s in helpers]
     return [_helper_text(target, lanes, [s for s, n in zip(helpers, counts, strict=True) if n == lanes]) for lanes in sorted(set(counts))]
+
+
+def _lane_bits(spec: Spec) -> int:
+    short = next(short for short in (*reversed(spec.sources), spec.dst) if short is not None and is_wide(short))
+    return int(short[1:3])
 
 
 def _helper_text(target: Target, lanes: int, helpers: list[Spec]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hotloop.dtypes import COMPUTE
 from hotloop.ir.op import Op, Wide
-from hotloop.ir.program import FOLDS, GATHERS, WIDE_SHORTS, vector_names
+from hotloop.ir.program import FOLDS, GATHERS, POINTERS, WIDE_SHORTS, vector_names
 from hotloop.ops import REGISTRY
 from stencilgen.source import C_TYPES, HOLE_IMMEDIATE, HOLE_OFFSET, MEMORY_TYPES, VECTOR, Spec, register_class
 from stencilgen.target import Pinning, Target
@@ -45,7 +45,7 @@ def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
     found += [(spec.name, False, [spec]) for short in WIDE_SHORTS for spec in _memory_specs(short)]
     found += [(name, False, forms) for name, forms in _lane_forms(target)]
     found += [(spec.name, False, [spec]) for spec in _array_specs()]
-    assert {name for name, _, _ in found} >= set(vector_names())
+    assert {name for name, _, _ in found} >= {name for name in vector_names() if not name.startswith(POINTERS)}
     return _of_shell(target, found)
 
 
@@ -235,6 +235,13 @@ def element_specs(target: Target) -> list[Spec]:
         text = f"{_place(short, 'ctx', '{y}')} = ({MEMORY_TYPES[short]}){{x}};"
         found += _reaching(target, Spec(f"put.{short}", text, None, (short, target.index)))
         found += _reaching(target, Spec(f"get.{short}", f"({C_TYPES[short]}){_place(short, 'ctx', '{x}')}", short, (target.index,)))
+        if not isinstance(target.shell, Pinning):
+            continue
+        kind, index = MEMORY_TYPES[short], C_TYPES[target.index]
+        pointer = f"({index})(ctx + {{x}} * ({index})sizeof({kind}) + {HOLE_OFFSET})"
+        found += _reaching(target, Spec(f"point.{short}", pointer, target.index, (target.index,)))
+        found += _reaching(target, Spec(f"peek.{short}", f"({C_TYPES[short]})*({kind} *)((char *){{x}} + {HOLE_OFFSET})", short, (target.index,)))
+        found += _reaching(target, Spec(f"poke.{short}", f"*({kind} *)((char *){{y}} + {HOLE_OFFSET}) = ({kind}){{x}};", None, (short, target.index)))
     return found
 
 

@@ -207,7 +207,7 @@ def _aarch64() -> Target:
             | dict.fromkeys(WIDE_SHORTS, tuple(f"v{n}" for n in range(16))),
             pinned="f64", constraint="w", integers=integers, ctx="x19",
             free=(*[f"x{n}" for n in range(18)], "x27", "x28", "x30", *[f"v{n}" for n in range(16, 32)]),
-            constant="movz %w0, #%c1 & 65535\n movk %w0, #(%c1 >> 16) & 65535, lsl #16",
+            constant="movz %w0, #%c1 & 65535\n movk %w0, #(%c1 >> 16) & 65535, lsl #16\n sxtw %0, %w0",
             branches={"nonzero": "cbnz %w0, TARGET", "zero": "cbz %w0, TARGET", "less": "cmp %0, %1\n b.lt TARGET", "always": "b TARGET"},
             enter="\n ".join(["sub sp, sp, #144", *enter, "mov x19, x0"]), leave="\n ".join([*leave, "add sp, sp, #144", "ret"]),
             entry_stack=144, prelude=_SELECT + _FMA32 + _FMA64 + """#define hl_floor_f32 __builtin_floorf

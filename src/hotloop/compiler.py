@@ -6,6 +6,7 @@ The passes and their order are data, in `passes/__init__.py`.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,15 +71,18 @@ class Report:
     """Facts of a compiled program; str() is a table.
 
     instructions: stencils executed by a run, None where a loop's length depends on data
-    code, data, stack: bytes; stores, loads, moves: instructions that the allocator added
+    machine: instructions of the machine executed by a run, where that is known and the same for all inputs
+    code, data, stack: bytes; state: bytes of data that are kept from run to run; stores, loads, moves: instructions that the allocator added
     seconds: time of each step of the compilation
     """
 
     target: str
     operations: int = 0
     instructions: int | None = None
+    machine: int | None = None
     code: int = 0
     data: int = 0
+    state: int = 0
     stack: int = 0
     stores: int = 0
     loads: int = 0
@@ -89,7 +93,8 @@ class Report:
         executed = "depends on data" if self.instructions is None else f"{self.instructions:,}"
         rows = [
             ("target", self.target), ("operations", f"{self.operations:,}"), ("instructions a run", executed),
-            ("code", f"{self.code:,} bytes"), ("data", f"{self.data:,} bytes"), ("stack", f"at most {self.stack:,} bytes"),
+            ("machine instructions a run", "depends on data, or helpers" if self.machine is None else f"{self.machine:,}"),
+            ("code", f"{self.code:,} bytes"), ("data", f"{self.data:,} bytes"), ("state", f"{self.state:,} bytes"), ("stack", f"at most {self.stack:,} bytes"),
             ("spilled stores, reloads, moves", f"{self.stores:,}, {self.loads:,}, {self.moves:,}"),
         ]  # fmt: skip
         rows += [(f"time of {name}", f"{1e3 * seconds:.3f} ms") for name, seconds in self.seconds.items()]
@@ -239,9 +244,64 @@ def _collection_paused() -> Iterator[None]:
             gc.enable()
 
 
+class _Roots(NamedTuple):
+    """What a program shall compute: `roots` are the nodes that became of `wanted`, `nexts` (state, its next value)."""
+
+    wanted: Sequence[Node]
+    roots: Sequence[Node]
+    cells: Sequence[Node]
+    nexts: Sequence[tuple[Node, Node]]
+    names: dict[int, str]
+    faults: list[str] | None
+
+
+class _Schedule(NamedTuple):
+    """Scalars in an order to compute them, and where they go: what `linearize` takes."""
+
+    nodes: list[Node]
+    scalars: Sequence[Node]
+    outputs: list[tuple[Node, tuple[int, ...], list[Node]]]
+    steps: list[tuple[Cell, list[Node]]]
+    cells: list[tuple[Node, str]]
+
+    def program(self, setting: Setting, nodes: Sequence[Node] | None = None) -> Program:
+        """Return the instructions."""
+        order = self.nodes if nodes is None else nodes
+        near = setting.near
+        return linearize(order, self.outputs, self.steps, self.cells, setting.vector_bytes, setting.index, near=near, pointers=near)
+
+
 def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) -> Compiled:
     arch = resolve_arch(options.arch, foreign=True)
     clock = _Clock({"trace": trace_seconds} if trace_seconds else {})
+    setting = _setting(arch, options.fast, options.size)
+    clock.mark("stencils")  # read from disk once a process
+    found = _roots(outputs, options, setting, clock)
+    report = Report(arch, seconds=clock.seconds)
+    if arch == "reference":
+        pairs = list(zip(found.wanted, found.roots, strict=True))
+        made = _interpret(report, pairs, found.cells, found.nexts, found.names, found.faults)
+    else:
+        made = _native(report, clock, _scheduled(found, setting, clock), found.faults, setting, options.load)
+    if options.checked:
+        made.fault = made.symbol(found.wanted[-1])
+    return made
+
+
+def one_lane_program(outputs: Sequence[Node], options: Options) -> Program:
+    """Return the instructions on scalars, with int32 indices, of the program that computes `outputs`: what C source is made of.
+
+    Of the options `fast`, `checked` and `size` matter. Raises: NameConflict.
+    """
+    setting = Setting(options.fast, vector_bytes=0, fma=options.fast, index=int32, size=bool(options.size))
+    with _collection_paused():
+        clock = _Clock({})
+        found = _scheduled(_roots(outputs, options, setting, clock), setting, clock)
+        return found.program(setting)
+
+
+def _roots(outputs: Sequence[Node], options: Options, setting: Setting, clock: _Clock) -> _Roots:
+    """Find what the program reads and steps, and apply the passes on arrays."""
     nodes = reachable(outputs)
     cells = [node for node in nodes if node.op in (INPUT, STATE)]
     states = [node for node in cells if node.op is STATE and node.attr.next is not None]
@@ -252,27 +312,36 @@ def _compile(outputs: Sequence[Node], options: Options, trace_seconds: float) ->
     if any(node.op is PARAM for node in nodes):
         check_scopes(roots)
     faults: list[str] | None = None
+    keep: list[Node] = []
     if options.checked:
         roots, fault, faults = instrument(roots)
-        roots = [*roots, fault]
+        roots, keep = [*roots, fault], [fault]
         clock.mark("check")
-    setting = _setting(arch, options.fast, options.size)
-    clock.mark("stencils")  # read from disk once a process
     for name, run_pass in ARRAYS:
         roots = list(run_pass(roots, setting))
         clock.mark(name)
-    keep = [fault] if options.checked else []
-    wanted = [*unique, *keep]
-    transformed = [*roots[: len(unique)], *roots[len(unique) + len(states) :]]
-    nexts = roots[len(unique) : len(unique) + len(states)]
-    report = Report(arch, seconds=clock.seconds)
-    if arch == "reference":
-        made = _interpret(report, list(zip(wanted, transformed, strict=True)), cells, list(zip(states, nexts, strict=True)), names, faults)
-    else:
-        made = _native(report, clock, wanted, transformed, cells, list(zip(states, nexts, strict=True)), names, faults, setting, options.load)
-    if options.checked:
-        made.fault = made.symbol(fault)
-    return made
+    stepped = len(unique) + len(states)
+    nexts = list(zip(states, roots[len(unique) : stepped], strict=True))
+    return _Roots([*unique, *keep], [*roots[: len(unique)], *roots[stepped:]], cells, nexts, names, faults)
+
+
+def _scheduled(found: _Roots, setting: Setting, clock: _Clock) -> _Schedule:
+    """Make scalars of arrays, apply the passes on scalars, and put all in order."""
+    ends = [*found.roots, *[root for _, root in found.nexts]]
+    unrolled = unroll(ends, setting.index)
+    clock.mark("unroll")
+    parts = [scalars_of(unrolled, end) for end in ends]
+    scalars: Sequence[Node] = [scalar for part in parts for scalar in part]
+    for name, run_pass in SCALARS:
+        scalars = run_pass(scalars, setting)
+        clock.mark(name)
+    nodes = [node for node in walk(scalars) if node.op not in (INPUT, STATE, CONST)]
+    clock.mark("order")
+    rest = iter(scalars)
+    parts = [list(islice(rest, len(part))) for part in parts]
+    outputs = [(want, want.shape, part) for want, part in zip(found.wanted, parts, strict=False)]
+    steps: list[tuple[Cell, list[Node]]] = [(state.attr, part) for (state, _), part in zip(found.nexts, parts[len(found.roots) :], strict=True)]
+    return _Schedule(nodes, scalars, outputs, steps, [(cell, found.names[cell.id]) for cell in found.cells])
 
 
 def _setting(arch: str, fast: bool, size: bool | None = None) -> Setting:
@@ -285,53 +354,36 @@ def _setting(arch: str, fast: bool, size: bool | None = None) -> Setting:
 
 
 def _native(
-    report: Report, clock: _Clock, wanted: Sequence[Node], roots: Sequence[Node], cells: Sequence[Node],
-    nexts: Sequence[tuple[Node, Node]], names: dict[int, str], faults: list[str] | None, setting: Setting,
+    report: Report, clock: _Clock, schedule: _Schedule, faults: list[str] | None, setting: Setting,
     load: Callable[[Image], Any] | None,
 ) -> Compiled:  # fmt: skip
-    ends = [*roots, *[root for _, root in nexts]]
-    found = unroll(ends)
-    clock.mark("unroll")
-    parts = [scalars_of(found, end) for end in ends]
-    scalars: Sequence[Node] = [scalar for part in parts for scalar in part]
-    for name, run_pass in SCALARS:
-        scalars = run_pass(scalars, setting)
-        clock.mark(name)
-    nodes = [node for node in walk(scalars) if node.op not in (INPUT, STATE, CONST)]
-    clock.mark("order")
-    rest = iter(scalars)
-    parts = [list(islice(rest, len(part))) for part in parts]
-    outputs = [(want, want.shape, part) for want, part in zip(wanted, parts, strict=False)]
-    steps: list[tuple[Cell, list[Node]]] = [
-        (state.attr, part) for (state, _), part in zip(nexts, parts[len(roots) :], strict=True)
-    ]
-    named = [(cell, names[cell.id]) for cell in cells]
-    def linked(order: Sequence[Node]) -> tuple[Program, Image]:
-        made = linearize(order, outputs, steps, named, setting.vector_bytes, setting.index, near=setting.near)
+    def linked(order: Sequence[Node] | None = None) -> tuple[Program, Image]:
+        made = schedule.program(setting, order)
         clock.mark("linearize")
         found = link_near(made, report.target) if setting.near else (made, link(made, report.target))
         clock.mark("emit")
         return found
 
-    program, image = linked(nodes)
-    if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not any(node.op in (LOOP, KERNEL) for node in nodes):
+    program, image = linked()
+    loops = any(node.op in (LOOP, KERNEL) for node in schedule.nodes)
+    if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not loops:
         # The user's order keeps too many values alive: try each operation right before its first user.
-        ordered = [node for node in postorder(scalars) if node.op not in (INPUT, STATE, CONST)]
-        other, other_image = linked(ordered)
+        other, other_image = linked([node for node in postorder(schedule.scalars) if node.op not in (INPUT, STATE, CONST)])
         if _spills(other_image) < _spills(image):
             program, image = other, other_image
     made = Compiled(report, program.places, program.symbols, faults)
-    long_running = image.instructions is None or image.instructions > LONG_RUNNING
     made.image, made.listing = image, program
     if load is not None:
         made.place(load(image))
     elif executes(image.target):
+        long_running = image.instructions is None or image.instructions > LONG_RUNNING
         made.place(_runner.Program(image.code, image.data, image.entry, stack=image.stack, long_running=long_running))
     else:
         made.memory, made.run = bytearray(image.data), partial(_elsewhere, image.target)
     clock.mark("load")
-    report.operations, report.instructions = program.instructions, image.instructions
+    report.operations, report.instructions, report.machine = program.instructions, image.instructions, image.facts["machine"]
     report.code, report.data, report.stack = len(image.code), len(image.data), image.stack
+    report.state = sum(symbol.dtype.size * math.prod(symbol.shape) for symbol in image.symbols if symbol.kind == "state")
     report.stores, report.loads, report.moves = (image.facts[name] for name in ("stores", "loads", "moves"))
     return made
 

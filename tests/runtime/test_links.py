@@ -27,7 +27,9 @@ def test_a_name_of_nothing_is_refused(name):
         open_link(name)
 
 
-@pytest.mark.parametrize("name", ["tcp://host", "tcp://:5555", "tcp://host:0", "tcp://host:65536", "tcp://host:x", "tcp:host:5", "tcp://host:5/x"])
+@pytest.mark.parametrize(
+    "name", ["tcp://host", "tcp://:5555", "tcp://host:0", "tcp://host:65536", "tcp://host:x", "tcp:host:5", "tcp://host:5/x"]
+)
 def test_tcp_needs_host_and_port(name):
     with pytest.raises(TargetError, match=r"needs a host and a port from 1 to 65535"):
         open_link(name)

@@ -5,6 +5,7 @@ import os
 import platform
 import pty
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -38,6 +39,12 @@ pytestmark = pytest.mark.skipif(not COUNT, reason="the programs of this file are
 
 def image(code=COUNT, data=bytes(12), target=HERE, stack=0):
     return Image(target, code, data, 0, (), stack=stack)
+
+
+def children(thread):
+    """The runners that a thread, or the first one of a process, has started."""
+    pids = Path(f"/proc/{thread}/task/{thread}/children").read_text().split()
+    return [int(pid) for pid in pids if os.path.realpath(f"/proc/{pid}/exe") == str(runners.path(HERE).resolve())]
 
 
 @contextlib.contextmanager
@@ -272,6 +279,27 @@ def test_a_crash_ends_one_client_of_tcp_and_not_the_runner():
             program.run()
 
 
+def test_a_client_of_tcp_that_leaves_takes_its_program_along():
+    with tcp_runner() as name:
+        with connect(name, 20) as connection, pytest.raises(LinkError, match=r"within 0.1 s: the program runs longer"):
+            RemoteProgram(connection, image(FOREVER)).run(timeout=0.1)
+        with RemoteProgram(name, image(), timeout=20) as program:
+            program.run()
+
+
+def test_no_program_survives_its_runner():
+    with tcp_runner() as name, connect(name, 20) as connection:
+        program = RemoteProgram(connection, image(FOREVER))
+        (runner,) = children(threading.get_native_id())
+        (child,) = children(runner)
+        with pytest.raises(LinkError, match=r"the program runs longer"):
+            program.run(timeout=0.1)
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{child}") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not os.path.exists(f"/proc/{child}")
+
+
 def test_a_program_that_runs_too_long_is_told(where):
     with connect(where, 20) as connection:
         program = RemoteProgram(connection, image(FOREVER))
@@ -293,9 +321,8 @@ def test_a_second_client_of_tcp_waits_and_is_told():
 def test_a_killed_process_is_told():
     with connect([str(runners.path(HERE))], 20) as connection:
         program = RemoteProgram(connection, image())
-        for pid in Path("/proc/self/task").joinpath(str(threading.get_native_id()), "children").read_text().split():
-            if os.path.realpath(f"/proc/{pid}/exe") == str(runners.path(HERE).resolve()):
-                os.kill(int(pid), 9)
+        (runner,) = children(threading.get_native_id())
+        os.kill(runner, signal.SIGKILL)
         with pytest.raises(LinkError, match=r"the process died of SIGKILL"):
             program.run_many(1 << 30)
 

@@ -8,31 +8,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.one_lane import program_of
 
-from hotloop.backends.native.link import link
-from hotloop.dtypes import int32, int64
-from hotloop.image import Symbol
+from hotloop.compiler import Options, compile_graph
+from hotloop.image import Image
 from hotloop.ir.graph import Node
 from hotloop.runtime.emulator import Emulated, emulates
-from hotloop.stencils.library import available, library
+from hotloop.stencils.library import available
 
 pytest.importorskip("unicorn")
 
 CHOSEN = os.environ.get("HOTLOOP_TEST_TARGETS", "").split(",")  # to work on one of them
 TARGETS = [name for name in available() if emulates(name) and (name in CHOSEN if CHOSEN != [""] else not name.startswith("x86"))]
-LIMIT = 200_000_000  # instructions of a run
+LIMIT = 50_000_000  # instructions of a run
 
 
 class Foreign:
     """A program on one target: its image, and its memory by node."""
 
-    def __init__(self, outputs: Sequence[Node], target: str, *, watch: bool = False, count: bool = False) -> None:
-        index = {"i32": int32, "i64": int64}[library(target).meta.get("index", "i64")]
-        program = program_of(outputs, index)
-        self.image = link(program, target)
-        self.places = program.places
-        self.emulated = Emulated(self.image, watch=watch, count=count, limit=LIMIT if watch else None)
+    def __init__(self, outputs: Sequence[Node], target: str, *, watch: bool = False, count: bool = False, size: bool | None = None) -> None:
+        def load(image: Image) -> Emulated:
+            return Emulated(image, watch=watch, count=count, limit=LIMIT)
+
+        self._compiled = compile_graph(outputs, Options(arch=target, load=load, size=size))
+        self.emulated: Emulated = self._compiled.program
+        self.image = self.emulated.image
 
     def run(self) -> None:
         """Run once; the stack must do."""
@@ -41,12 +40,9 @@ class Foreign:
 
     def view(self, node: Node) -> np.ndarray[Any, Any]:
         """Return live memory of an input, state or output."""
-        symbol: Symbol = self.places[node.id]
-        count = int(np.prod(symbol.shape, dtype=np.int64))
-        if count == 0:
-            return np.empty(symbol.shape, symbol.dtype.numpy)
-        found = np.frombuffer(self.emulated.memory, symbol.dtype.numpy, count, symbol.offset)
-        return found.reshape(symbol.shape)
+        symbol = self._compiled.symbol(node)
+        assert symbol is not None
+        return self._compiled.view(symbol)
 
 
 def bits(x: Any) -> np.ndarray[Any, Any]:

@@ -31,6 +31,7 @@ _NUMBERS, _BITS = WIDE_SHORTS[:4], WIDE_SHORTS[2:]
 GATHERS = tuple([
     f"{short}.{index}" for short in WIDE_SHORTS for index in (("i64w",) if short[1:3] == "64" else ("i64w.i64w", "i32w"))
 ])  # fmt: skip
+POINTERS = ("point.", "peek.", "poke.")  # what only targets without vectors of lanes have
 FOLDS = {"add": _NUMBERS, "mul": _NUMBERS, "minimum": _NUMBERS, "maximum": _NUMBERS, "or": _BITS, "and": _BITS}
 
 
@@ -60,6 +61,9 @@ def vector_names() -> list[str]:
     repeat.T  (index): the scalar at ctx + index * size + imm in every lane
     put.S     (value, index): a scalar of type S to ctx + index * size + imm
     get.S     (index): the scalar there
+    point.S   (index): ctx + index * size + imm, a number of the index's type
+    peek.S    (pointer): the scalar at pointer + imm
+    poke.S    (value, pointer): a scalar to there
     fold_R.T  one scalar: by row R the upper half of the lanes is combined into the lower until one is left
     iota.T    (index): index + 0, 1, 2, ...
     reverse.T the lanes in the opposite order; of lanes of one size, whatever they hold, there is one stencil
@@ -78,7 +82,7 @@ def vector_names() -> list[str]:
     """
     names = [f"{name}.{short}" for name in ("load", "store", "loadp", "storep", "splat", "repeat") for short in WIDE_SHORTS]
     names += [f"fold_{row}.{short}" for row, shorts in FOLDS.items() for short in shorts]
-    names += [f"{name}.{dtype.short}" for name in ("put", "get") for dtype in COMPUTE]
+    names += [f"{name}.{dtype.short}" for name in ("put", "get", "point", "peek", "poke") for dtype in COMPUTE]
     names += ["iota.i32w", "iota.i64w", "widen_low.b32w", "widen_high.b32w", "narrow.b64w.b64w"]
     names += [f"{name}.{dtype.short}" for name in ("getp", "putp", "geta", "puta") for dtype in COMPUTE]
     names += [*(f"gather.{gathered}" for gathered in GATHERS), *(f"storem.{short}" for short in WIDE_SHORTS)]
@@ -111,6 +115,7 @@ class Program:
     data: initial memory; symbols: what of it has a name
     lines: for listings, the source line of each instruction
     spill: bytes at the start of the data where the emitter may keep what registers cannot, before it appends to the data
+    blocks: (start, bytes, alignment) of what was given a place on its own, in order
     """
 
     code: array[int]
@@ -122,6 +127,7 @@ class Program:
     places: dict[int, Symbol] = field(default_factory=dict)  # node id of an output or cell -> symbol
     nodes: list[Node] = field(default_factory=list)  # node of each instruction, for listings
     spill: int = 0
+    blocks: list[tuple[int, int, int]] = field(default_factory=list)
 
     @property
     def instructions(self) -> int:

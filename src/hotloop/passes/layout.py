@@ -72,7 +72,13 @@ def _moved(program: Program, data: bytearray, moves: Moves) -> Program:
     return Program(
         array("i", code.tobytes()), array("i", values.tobytes()), array("i", loops.tobytes()), program.carries, data, symbols,
         {node: known[id(symbol)] for node, symbol in program.places.items()}, program.nodes, program.spill,
+        _moved_blocks(program.blocks, moves),
     )  # fmt: skip
+
+
+def _moved_blocks(blocks: list[tuple[int, int, int]], moves: Moves) -> list[tuple[int, int, int]]:
+    by = moves(np.array([start for start, _, _ in blocks], np.int64)) if blocks else []
+    return sorted((start + int(move), count, align) for (start, count, align), move in zip(blocks, by, strict=True))
 
 
 def _move(column: Numbers, which: Numbers, moves: Moves) -> None:

@@ -506,7 +506,8 @@ class Builder:
     def program(self) -> Program:
         """Return what was written."""
         return Program(
-            self.code, self.values, self.loops, self.carries, self.memory.data, self.memory.symbols, self.places, self.listed
+            self.code, self.values, self.loops, self.carries, self.memory.data, self.memory.symbols, self.places, self.listed,
+            blocks=sorted(self.memory.blocks),
         )
 
 

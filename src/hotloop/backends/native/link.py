@@ -9,7 +9,7 @@ import numpy as np
 from hotloop import _emit
 from hotloop.errors import TargetError
 from hotloop.image import Image
-from hotloop.ir.program import Program, overloads
+from hotloop.ir.program import POINTERS, Program, overloads
 from hotloop.passes.layout import with_spills
 from hotloop.stencils.format import Library
 from hotloop.stencils.library import library
@@ -30,7 +30,7 @@ def _tables(target: str) -> _emit.Library:
     """Return the library of a target as the emitter takes it: overloads first, in Program's numbering."""
     found: Library = library(target)
     rows, names = [*overloads(), *_BASICS, "enter"], found.names
-    missing = [name for name in rows[:-1] if name not in names] if found.meta["enter"] >= 0 else []
+    missing = [name for name in rows[:-1] if name not in names and not name.startswith(POINTERS)] if found.meta["enter"] >= 0 else []
     if missing:
         raise TargetError(f"the stencils of {target} are older than this hotloop: they lack {missing[0]}. Build it again: `pip install .`.")
     order = np.array([found.overloads[names[name]] if name in names else (-1, -1, 0) for name in rows], np.int32)

@@ -46,16 +46,19 @@ static void leave_unless(State *s, Loop *loop, int32_t reg) {
     loop->exit_fixups = (int32_t)s->exits.count - 1;
 }
 
-/* Constant vectors, and others from outside, that the innermost loop would read from memory at each trip. */
-static void pin_vectors(State *s, const Loop *loop) {
+/* Constants, and others from outside, that the innermost loop would load at each trip: vectors everywhere, scalars where
+ * instructions do not read memory in place. */
+static void pin_constants(State *s, const Loop *loop) {
     for (int32_t t = loop->through; t < loop->through + loop->throughs; t++) {
         int32_t value = s->through.items[t].value;
-        if (s->info[value].dtype < WIDE || s->info[value].flags & CHANGING || s->value[value].reg >= 0 || !s->value[value].in_memory) continue;
-        if (s->lib->count[VECTOR] - __builtin_popcount(s->pinned[VECTOR]) <= 8) return;
-        int32_t reg = __builtin_ctz(~s->pinned[VECTOR]);
+        if (s->info[value].flags & CHANGING || s->value[value].reg >= 0 || !s->value[value].in_memory) continue;
+        int cls = class_of(s, value);
+        if (s->info[value].dtype < WIDE && s->lib->basics[ENTRY] >= 0) continue;
+        if (s->lib->count[cls] - __builtin_popcount(s->pinned[cls]) <= (cls == VECTOR ? 8 : 4)) continue;
+        int32_t reg = __builtin_ctz(~s->pinned[cls]);
         put_load(s, value, reg);
         set_register(s, value, reg);
-        s->pinned[VECTOR] |= 1u << reg;
+        s->pinned[cls] |= 1u << reg;
     }
 }
 
@@ -105,7 +108,7 @@ void begin_loop(State *s, int32_t at) {
             if (s->value[value].next != NEVER) ensure_memory(s, value);
             set_register(s, value, -1);
         }
-    if (!loop->calls && !loop->nests) pin_vectors(s, loop);
+    if (!loop->calls && !loop->nests) pin_constants(s, loop);
     loop->exit_fixups = -1;
     if (info->counter == RANGE && s->code[at].use[0] >= 0) leave_unless(s, loop, readable(s, s->code[at].use[0], -1));
     if (info->counter >= 0)
