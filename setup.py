@@ -159,8 +159,9 @@ class Build(build_ext):
         done = subprocess.run([sys.executable, "-c", MAKE_STENCILS, *map(str, arguments)], check=False)
         if done.returncode:
             raise SystemExit("The stencils do not build; what stencilgen said is above.")
-        data = (PACKAGE if self.inplace else built) / "runners" / "data"
-        subprocess.run([sys.executable, ROOT / "runner" / "build.py", data.absolute(), self.cache], check=True)
+        runners = (PACKAGE if self.inplace else built).absolute() / "runners"
+        for script, folder in (("build.py", "data"), ("standalone_build.py", "standalone"), ("mpy_build.py", "data")):
+            subprocess.run([sys.executable, ROOT / "runner" / script, runners / folder, self.cache], check=True)
 
     def build_extensions(self) -> None:
         """Compile side by side; the cache makes what has not changed free."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import subprocess
 import tempfile
@@ -52,7 +53,7 @@ BY_HAND += '__attribute__((section(".text.entry"))) void entry(float *data) { st
 
 @dataclass(slots=True)
 class Linked:
-    """A program at its addresses: code with constants, initial data, addresses of functions are `CODE` and what `entry` says."""
+    """A program at its addresses: code with constants from `CODE` on, initial data at `RAM`, and the words of its table `offsets`."""
 
     code: bytes
     data: bytes
@@ -61,7 +62,7 @@ class Linked:
 
 @dataclass(slots=True)
 class Measured:
-    """What C takes: bytes of code with and without mathematics, instructions of a step, bytes of stack; `found` are the results."""
+    """What C takes: bytes of code, all and of the program's own file, instructions of a step, bytes of stack; `found` are the results."""
 
     code: int
     own: int
@@ -77,7 +78,17 @@ def by_hand(source: str, target: str, level: str, inputs: Array, outputs: int) -
     program = _emulated(linked, target, data)
     program.run()
     found = np.frombuffer(program.memory, np.float32, outputs).copy()
-    return Measured(len(linked.code), own, program.instructions, program.stack_used, found)
+    return Measured(len(linked.code) - _rest(target, level), own, program.instructions, program.stack_used, found)
+
+
+@functools.cache
+def _rest(target: str, level: str) -> int:
+    """Return the bytes that every program has: what zig links for a process, which no firmware would have."""
+    return len(
+        _linked(target, level, {"program.c": "void step(const float *x, float *out) {}", "entry.c": BY_HAND.replace("{outputs}", "0")})[
+            0
+        ].code
+    )
 
 
 def exported(files: dict[str, str], target: str, level: str, fields: list[str], inputs: list[tuple[str, Array]]) -> Measured:
@@ -99,7 +110,7 @@ def exported(files: dict[str, str], target: str, level: str, fields: list[str], 
         program.memory[at : at + room] = np.asarray(numbers, np.float32).tobytes()
     program.run()
     found = [np.frombuffer(program.memory, np.float32, where[name][1] // 4, where[name][0]) for name in fields]
-    return Measured(len(linked.code), own, program.instructions, program.stack_used, np.concatenate(found))
+    return Measured(len(linked.code) - _rest(target, level), own, program.instructions, program.stack_used, np.concatenate(found))
 
 
 def _emulated(linked: Linked, target: str, data: bytes) -> Emulated:
@@ -119,7 +130,9 @@ def _linked(target: str, level: str, files: dict[str, str]) -> tuple[Linked, int
         _run([*zig, "-c", "program.c", "-o", "program.o"], folder)
         _run([*zig, "-c", "entry.c", "-o", "entry.o"], folder)
         _run([*zig, *LINKED, "entry.o", "program.o", "-lm", "-o", "program.elf"], folder)
-        own = sum(size for name, size in _sections(Path(folder, "program.o").read_bytes()) if name.startswith((".text", ".rodata", ".srodata")))
+        own = sum(
+            size for name, size in _sections(Path(folder, "program.o").read_bytes()) if name.startswith((".text", ".rodata", ".srodata"))
+        )
         return _loaded(Path(folder, "program.elf").read_bytes()), own
 
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
@@ -38,18 +39,26 @@ def build(output_dir: Path, cache_dir: Path) -> list[Path]:
     """Write one library per target into `output_dir`, from the cache where nothing has changed."""
     output_dir.mkdir(parents=True, exist_ok=True)
     cache_dir.mkdir(parents=True, exist_ok=True)
+    # compiling uses all cores, learning one: two targets at a time keep them busy
+    with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("fork")) as pool:
+        kept = list(pool.map(_kept, TARGETS, [cache_dir] * len(TARGETS)))
     written = []
-    for target in TARGETS:
-        digest = digest_of(target)
-        cached = cache_dir / f"{target.name}-{digest[:24]}.stencils"
-        if not cached.exists():
-            temporary = cached.with_suffix(f".{os.getpid()}")
-            make(target, digest).save(temporary)
-            temporary.replace(cached)
+    for target, source in zip(TARGETS, kept, strict=True):
         path = output_dir / f"{target.name}.stencils"
-        path.write_bytes(cached.read_bytes())
+        path.write_bytes(source.read_bytes())
         written.append(path)
     return written
+
+
+def _kept(target: Target, cache_dir: Path) -> Path:
+    """Return the library of a target in the cache; it is made if it is not there."""
+    digest = digest_of(target)
+    cached = cache_dir / f"{target.name}-{digest[:24]}.stencils"
+    if not cached.exists():
+        temporary = cached.with_suffix(f".{os.getpid()}")
+        make(target, digest).save(temporary)
+        temporary.replace(cached)
+    return cached
 
 
 def digest_of(target: Target) -> str:

@@ -7,20 +7,27 @@ import importlib.util
 import inspect
 import os
 import platform
+import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import hotloop as hl
 from hotloop import _runner
 from hotloop.compiler import LEVELS, Compiled, Options, resolve_arch
+from hotloop.deploy import FORMS
+from hotloop.deploy.firmware import board_arch
 from hotloop.errors import HotloopError
+from hotloop.frontend.exporting import described, export_program
 from hotloop.inspector.listing import code_text, graph_text, memory_text, program_text
-from hotloop.inspector.subject import program_of
+from hotloop.inspector.subject import outputs_of, program_of
 from hotloop.ir.graph import Node
 from hotloop.stencils.library import available, library
+
+
+T = TypeVar("T")
 
 
 class UsageError(Exception):
@@ -63,6 +70,18 @@ def _parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("targets", help="what programs can be compiled for, and which of it this machine uses")
     one.set_defaults(action=targets)
+
+    one = commands.add_parser("build", help="files that run a program where no hotloop is: executables, firmware, C")
+    one.add_argument("what", metavar="FILE[:NAME]", help="as for show; NAME is program if it is not given")
+    one.add_argument("--arch", help="the architecture: see hotloop targets (this machine's, or the board's)")
+    one.add_argument("--form", choices=list(FORMS), default="blob", help="; ".join(f"{name}: {form.doc}" for name, form in FORMS.items()))
+    one.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write (the current folder)")
+    one.add_argument("--name", help="of the program and its files (that of the Python file)")
+    one.add_argument("--board", help="for --form firmware: the board model")
+    one.add_argument("--rate", type=float, metavar="HZ", help="for --form firmware: runs a second")
+    one.add_argument("--fast", action="store_true", help="compile with fast=True")
+    one.add_argument("--size", action=argparse.BooleanOptionalAction, help="make code small rather than fast (as the target has it)")
+    one.set_defaults(action=build)
 
     one = commands.add_parser("bench", help="run benchmarks beside peers, in a checkout of the repository", add_help=False)
     one.add_argument("name", nargs="?", help="one of them, with its options; all by default")
@@ -107,12 +126,13 @@ def targets(_: argparse.Namespace, __: Sequence[str]) -> int:
     say(f"This machine: {platform.system()} {platform.machine()}, {_processor()}, CPU level {level}")
     forced_why, best_why = "used: HOTLOOP_TARGET_ARCH says so", "used: the best that this CPU runs"
     for name in available():
-        runs = level in LEVELS and name in LEVELS[LEVELS.index(level) :]
-        if name == chosen:
-            why = forced_why if forced else best_why
-        else:
-            why = "runs here; Target() uses a better one" if runs else f"does not run here: the CPU has {level}"
         found = library(name)
+        if name in LEVELS:
+            runs = level in LEVELS and name in LEVELS[LEVELS.index(level) :]
+            why = "runs here; Target() uses a better one" if runs else f"does not run here: the CPU has {level}"
+            why = forced_why if name == chosen and forced else best_why if name == chosen else why
+        else:
+            why = best_why if name == chosen else found.meta["about"]
         say(f"  {name:12} {len(found.names):5} operations, {len(found.code):8,} bytes   {why}")
     why = "runs everywhere" if chosen != "reference" else forced_why if forced else "used: nothing else runs here"
     say(f"  {'reference':12} NumPy, node by node: the definition of the language   {why}")
@@ -124,6 +144,22 @@ def _processor() -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown processor"
+
+
+# ------------------------------------------------------------------------------------------ build
+
+
+def build(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """Write a program of a Python file as files for another machine."""
+    what = options.what if ":" in Path(options.what).name else f"{options.what}:program"
+    path = Path(what.rpartition(":")[0])
+    named = _checked(what, lambda: outputs_of(_named(what)))
+    name = options.name or re.sub(r"\W", "_", path.stem)
+    arch = options.arch or (board_arch(options.board) if options.board else "native")
+    chosen = Options(arch=resolve_arch(arch, foreign=True), fast=options.fast, size=options.size)
+    paths = export_program(named, chosen, options.output, options.form, name, options.board, options.rate)
+    say(described(paths))
+    return 0
 
 
 # ------------------------------------------------------------------------------------------ bench
@@ -179,11 +215,16 @@ def _named(what: str) -> Any:  # Any: whatever the file has under this name
 
 
 def _program(found: Any, options: argparse.Namespace) -> tuple[Sequence[Node], Compiled]:  # Any: what the file holds
+    return _checked(options.what, lambda: program_of(found, Options(arch=options.arch, fast=options.fast)))
+
+
+def _checked(what: str, make: Callable[[], T]) -> T:
+    """Return what `make` returns; where the user's function cannot be traced, say what it is given."""
     try:
-        return program_of(found, Options(arch=options.arch, fast=options.fast))
+        return make()
     except (TypeError, AttributeError) as fault:
-        hint = " Parameters are taken as scalars; a function without parameters can make its own inputs." if callable(found) else ""
-        raise UsageError(f"{options.what} cannot be shown: {fault}.{hint}") from None
+        hint = "Parameters are taken as scalars; a function without parameters can make its own inputs."
+        raise UsageError(f"{what} cannot be compiled: {fault}. {hint}") from None
 
 
 SECTIONS: dict[str, Callable[[Sequence[Node], Compiled], str]] = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.programs import ALL, PLAIN, Program, Space
+from benchmarks import targets_forms
+from benchmarks.programs import ALL
 from hypothesis import HealthCheck, given, settings
 from tests import array_programs
 from tests.backends.native.test_native import programs as scalar_programs
@@ -115,47 +115,18 @@ def test_programs_with_loops_states_arrays_and_spills(make: Callable[[], list[An
 # -------------------------------------------------------------------------------------- programs of the benchmarks
 
 
-def scalar_form(program: Program, repeat: bool) -> tuple[list[Any], list[Any]]:
-    """Trace a control program on scalars; return inputs and outputs."""
-    values = [hl.value(float(x)) for x in program.flat]
-
-    def loop(count: int, body: Callable[..., Any], given: Sequence[Any]) -> list[Any]:
-        return list(hl.loop(count, lambda *xs: tuple(body(*xs)), *given))
-
-    own = {"name": "hotloop", "grad": lambda f, xs: hl.grad(f(*xs), xs)}
-    own |= {name: getattr(hl, name) for name in ("sin", "cos", "sqrt", "atan2", "tanh", "minimum", "maximum")}
-    own |= {"repeat": loop} if repeat else {}
-    space = Space(**{name: getattr(PLAIN, name) for name in Space.__slots__} | own)
-    return values, [y for y in program.step(space, **program.groups(values)) if isinstance(y, hl.value)]
-
-
-def array_form(program: Program) -> tuple[list[Any], list[Any]]:
-    """Trace a control program on vectors and matrices."""
-
-    def array(x: Any) -> Any:
-        flat = x.ndim == 1 if isinstance(x, np.ndarray) else not isinstance(x[0], list)
-        return (hl.vector if flat else hl.tensor)(x, dtype="float32")
-
-    names = ("concat", "sin", "cos", "sqrt", "atan2", "tanh", "minimum", "maximum")
-    space: Any = types.SimpleNamespace(array=array, convolve=None, **{name: getattr(hl, name) for name in names})
-    groups = {name: hl.vector.input(np.array(group, np.float32)) for name, group in program.groups(program.flat).items()}
-    assert program.arrays is not None
-    return list(groups.values()), list(program.arrays(space, **groups))
-
-
-FORMS = [(name, form) for name, program in ALL.items() for form in ("scalars", "loops", "arrays") if form != "arrays" or program.arrays]
-FORMS = [(name, form) for name, form in FORMS if (form != "loops" or name in ("inverse_kinematics", "mpc")) and name != "demodulation"]
+FORMS = [(name, form) for name, program in ALL.items() for form in targets_forms.forms(program) if name != "demodulation"]
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS, ids=lambda x: x)
 def test_control_programs_have_the_bits_of_this_machine(name: str, form: str) -> None:
     program = ALL[name]
-    inputs, outputs = array_form(program) if form == "arrays" else scalar_form(program, form == "loops")
+    inputs, outputs = targets_forms.traced(program, form)
     here = hl.Target()
     here.compile(outputs)
     found = {target: Foreign([out.node for out in outputs], target) for target in TARGETS}
     for x in program.samples(2):
-        groups = [np.asarray(group, np.float32) for group in program.groups(x).values()] if form == "arrays" else list(x)
+        groups = targets_forms.groups(program, form, x)
         for cell, numbers in zip(inputs, groups, strict=True):
             here.write_value(cell, numbers)
             for foreign in found.values():
@@ -176,7 +147,7 @@ WITH_UNIT = [target for target in TARGETS if target not in ("armv7m", "riscv32")
 @pytest.mark.parametrize("name", ["biquad", "arm", "mpc"])
 def test_runs_take_the_same_instructions_for_every_input(name: str, target: str) -> None:
     program = ALL[name]
-    inputs, outputs = scalar_form(program, True)
+    inputs, outputs = targets_forms.traced(program, "scalars")
     foreign = Foreign([out.node for out in outputs], target, count=True)
     assert foreign.image.instructions is not None
     counts = set()

@@ -40,6 +40,12 @@ def boards() -> list[str]:
     return sorted(path.stem for path in BOARDS.glob("*.elf") if path.read_bytes().count(_MAGIC) == 1)
 
 
+def board_arch(board: str | None) -> str:
+    """Return the architecture that a board's runner executes best. Raises: TargetError for an unknown board."""
+    elf = Elf(_board(board))
+    return _room(elf, elf.find(_MAGIC) + len(_MAGIC)).targets[0]
+
+
 def firmware(image: Image, name: str, board: str | None, rate: float | None = None) -> dict[str, bytes]:
     """Return NAME.elf and NAME.bin, the raw content of flash, and how to write them. Deterministic.
 

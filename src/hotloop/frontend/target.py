@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,7 @@ class Target:
         self._writes: dict[Node, Callable[[Any], None]] = {}
         self._cells: list[Node] = []
         self._traced: tuple[Node, ...] = ()
+        self._named: dict[str, Node] = {}
         self._inputs: Views
         self._states: Views
         self._outputs: Views
@@ -110,8 +112,8 @@ class Target:
         if any(isinstance(given, Checked) for given in values):
             values = tuple([given.content if isinstance(given, Checked) else given for given in values])
             options = replace(options, checked=True)
-        named = _named_nodes(values)
-        outputs = list(dict.fromkeys([*named.values(), *_named_nodes(keep).values()]))
+        named = named_nodes(values)
+        outputs = list(dict.fromkeys([*named.values(), *named_nodes(keep).values()]))
         if not outputs:
             raise TypeMismatch(f"{user_line()}: there is nothing to compile: no traced value was given, but {_types(values)}.")
         fresh = widen(outputs) if self._wide else {}
@@ -122,6 +124,7 @@ class Target:
         self._compiled = compiled
         self._cells = cells
         self._traced = tuple(outputs)
+        self._named = {key: fresh.get(node, node) for key, node in named.items()}
         self._plans, self._reads, self._writes = {}, {}, {}
         self._memory = Memory(compiled, fresh)
         self._inputs = Views(inputs, self._memory, writable=True)
@@ -159,6 +162,27 @@ class Target:
         """Return what was compiled: instructions, bytes, stack, spills, seconds a pass; str() is a table."""
         return self._program().report
 
+    def export(
+        self, folder: str | os.PathLike[str], form: str = "blob", *, name: str = "program", arch: str | None = None,
+        size: bool | None = None, board: str | None = None, rate: Seconds | None = None,
+    ) -> list[Path]:  # fmt: skip
+        """Write the program as files for a machine where no hotloop is; return their paths, the main one first.
+
+        form: "elf" (an executable for Linux), "blob" (machine code and a C header for any firmware), "c" (C99 source),
+        "firmware" (a complete image for a board) or "mpy" (a module of MicroPython).
+        arch: for which architecture; None: that of this target, or of the board. size: None: as this target has it.
+        board, rate: for "firmware": the board model, and runs a second.
+        Values that were written since it was compiled are not in it: it begins as it was traced. No compiler is run.
+        Cost: one compilation, some milliseconds. Raises: NotCompiled, TargetError, RangeError, NameConflict.
+        """
+        from hotloop.deploy.firmware import board_arch  # not needed to compile and run
+        from hotloop.frontend.exporting import export_program
+
+        self._program()
+        chosen = self.options.arch if arch is None and board is None else chosen_arch(arch or board_arch(board))
+        options = replace(self.options, arch=chosen, size=self.options.size if size is None else size, checked=False)
+        return export_program(self._named, options, folder, form, name, board, rate)
+
     @property
     def compiled(self) -> Compiled:
         """The program that this target holds: its image, memory and instructions. Raises: NotCompiled."""
@@ -169,6 +193,12 @@ class Target:
         """The graph that was compiled: one node for each output. Raises: NotCompiled."""
         self._program()
         return self._traced
+
+    @property
+    def named(self) -> dict[str, Node]:
+        """The outputs by name: keys of the structures that were compiled, joined by dots. Raises: NotCompiled."""
+        self._program()
+        return dict(self._named)
 
     def _program(self) -> Compiled:
         if self._compiled is None:
@@ -381,7 +411,7 @@ def _types(values: Sequence[Tree]) -> str:
     return ", ".join(type(given).__name__ for given in values) or "nothing"
 
 
-def _named_nodes(values: Sequence[Tree]) -> dict[str, Node]:
+def named_nodes(values: Sequence[Tree]) -> dict[str, Node]:
     """Return the traced values of structures by name: keys joined by dots, after the number of the argument if there are several."""
     named: dict[str, Node] = {}
     if isinstance(values, (Scalar, Array)):  # keep=x

@@ -12,7 +12,7 @@ from hotloop.errors import TypeMismatch
 from hotloop.frontend.array import Array
 from hotloop.frontend.scalar import value
 from hotloop.frontend.structure import flatten
-from hotloop.frontend.target import Target
+from hotloop.frontend.target import Target, named_nodes
 from hotloop.ir.graph import Node, exact_numbers
 
 
@@ -31,6 +31,18 @@ def program_of(subject: Any, options: Options) -> tuple[Sequence[Node], Compiled
     if not nodes:
         raise TypeMismatch(f"{type(subject).__name__} is no program. Name a Target, a traced value, or a function that returns some")
     return nodes, compile_graph(nodes, options)
+
+
+def outputs_of(subject: Any) -> dict[str, Node]:  # Any: what a file holds
+    """Return the outputs of a program by name, for an export: see `program_of`. Raises: TypeMismatch."""
+    if isinstance(subject, Target):
+        return subject.named
+    if callable(subject) and not isinstance(subject, (Scalar, Array)):
+        subject = _traced(subject)
+    named = named_nodes([subject])
+    if not named:
+        raise TypeMismatch(f"{type(subject).__name__} is no program. Name a Target, a traced value, or a function that returns some")
+    return named
 
 
 def _traced(function: Callable[..., Any]) -> Any:  # Any: traced values in containers
