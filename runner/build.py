@@ -39,7 +39,7 @@ class Board:
     entry: str
     flash: tuple[int, int]
     ram: tuple[int, int]
-    stack: int = 2048
+    stack: int = 1024
     capacity: int = 512
 
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from hotloop.stencils.format import Library
 from stencilgen import elf, passing, pinning
 from stencilgen.learn import Choice, plans
-from stencilgen.reading import Items, Job, learn_job, read_codes
+from stencilgen.reading import Items, Job, learn_job, usual_stack, read_codes
 from stencilgen.rows import basic_specs, row_specs, wide_specs
 from stencilgen.source import Spec, is_wide
 from stencilgen.tables import assemble
@@ -41,7 +41,7 @@ def build(output_dir: Path, cache_dir: Path) -> list[Path]:
     cache_dir.mkdir(parents=True, exist_ok=True)
     # compiling uses all cores, learning one: two targets at a time keep them busy
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1), mp_context=get_context("fork")) as pool:
-        kept = list(pool.map(_kept, TARGETS, [cache_dir] * len(TARGETS)))
+        kept = list(pool.map(_kept, range(len(TARGETS)), [cache_dir] * len(TARGETS)))
     written = []
     for target, source in zip(TARGETS, kept, strict=True):
         path = output_dir / f"{target.name}.stencils"
@@ -50,8 +50,9 @@ def build(output_dir: Path, cache_dir: Path) -> list[Path]:
     return written
 
 
-def _kept(target: Target, cache_dir: Path) -> Path:
-    """Return the library of a target in the cache; it is made if it is not there."""
+def _kept(number: int, cache_dir: Path) -> Path:
+    """Return the library of a target, by its number, in the cache; it is made if it is not there."""
+    target = TARGETS[number]
     digest = digest_of(target)
     cached = cache_dir / f"{target.name}-{digest[:24]}.stencils"
     if not cached.exists():
@@ -65,7 +66,7 @@ def digest_of(target: Target) -> str:
     """Return a digest of all that decides the bytes of a library."""
     version = subprocess.run([sys.executable, "-m", "ziglang", "version"], capture_output=True, check=True).stdout
     state = hashlib.sha256(version + repr((target, FLAGS)).encode())
-    sources = [*HEADERS.glob("*.h"), *Path(__file__).parent.glob("*.py"), *(ROOT / "src" / "hotloop" / "ops").glob("*.py")]
+    sources = [*HEADERS.glob("*.[ch]"), *Path(__file__).parent.glob("*.py"), *(ROOT / "src" / "hotloop" / "ops").glob("*.py")]
     more = [ROOT / "src" / "hotloop" / name for name in ("stencils/format.py", "ir/op.py", "ir/program.py")]
     for path in sorted([*sources, *more]):
         state.update(path.name.encode() + path.read_bytes())
@@ -89,8 +90,9 @@ def make(target: Target, digest: str) -> Library:
         specs = [s for _, _, forms in rows for s in forms if s.fixed or forms[-1].name not in long] + basics
         jobs = {spec.name: Job(spec, plans(target, spec)) for spec in specs}
         objects = _compile(target, _chunks(target, list(jobs.values()), helpers), Path(folder), (f"-mcpu={target.cpu}", *target.flags, *target.stencil_flags))
+    stack = usual_stack(objects)
     for job in jobs.values():
-        read_codes(job, objects, items, _symbols_of)
+        read_codes(job, objects, items, _symbols_of, stack)
         job.variants = learn_job(job, _limit(target, job.spec))
     return assemble(target, digest, rows, basics, jobs, items, _compiled_by(target))
 

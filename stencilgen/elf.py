@@ -26,7 +26,7 @@ class Relocation:
 
 @dataclass(slots=True)
 class Section:
-    """One section that is loaded."""
+    """One section that is loaded: a function, or data."""
 
     name: str
     data: bytes
@@ -34,6 +34,7 @@ class Section:
     executable: bool
     entry_size: int
     relocations: list[Relocation] = field(default_factory=list)
+    stack: int | None = None  # bytes that the function in it takes, where the compiler said so
 
 
 @dataclass(slots=True)
@@ -67,6 +68,9 @@ def read(data: bytes) -> ObjectFile:
     for i, (name, kind, flags, _, at, length, _, _, align, entry) in enumerate(headers):
         if kind == SHT_PROGBITS and flags & SHF_ALLOC:
             sections[i] = Section(_text(data, strings + name), data[at : at + length], align, bool(flags & SHF_EXECINSTR), entry)
+    for name, _, _, _, at, length, link, _, _, _ in headers:
+        if link in sections and length and _text(data, strings + name) == ".stack_sizes":  # address, size as ULEB128
+            sections[link].stack = _uleb128(data, at + (8 if large else 4))
     symbols = _symbols(data, headers, large)
     for _, kind, _, _, at, length, _, target, _, _ in headers:
         if target in sections and kind in (SHT_RELA, SHT_REL):
@@ -77,6 +81,15 @@ def read(data: bytes) -> ObjectFile:
         and (s.kind == STT_FUNC or sections[s.section].name.endswith(s.name))
     }  # fmt: skip
     return ObjectFile(sections, functions)  # type: ignore[arg-type]
+
+
+def _uleb128(data: bytes, at: int) -> int:
+    number = shift = 0
+    while True:
+        number |= (data[at] & 127) << shift
+        if data[at] < 128:
+            return number
+        at, shift = at + 1, shift + 7
 
 
 def _relocations(table: bytes, kind: int, large: bool, symbols: list[Symbol], section: Section) -> None:

@@ -106,7 +106,8 @@ class _Frame:
         for n, name in enumerate(self.shell.integers):
             if name not in taken:
                 # temporaries are the same for all choices of operands if the scratch register is none
-                self._other(f"i{n}", name, "long", "r", n, self.target.integers + 1, (*self.target.saved_integers, self.target.integers))
+                count = self.target.integers + (not self.spec.fixed)
+                self._other(f"i{n}", name, "long", "r", n, count, self.target.saved_integers)
         if into is not None and into not in [self._place(*operand) for operand in self.variables]:
             self.destroyed.append(into)
 

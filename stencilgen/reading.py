@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import ziglang
 
 from hotloop.stencils.format import DISPLACEMENT, IMMEDIATE, RELATIVE, TARGET
 from stencilgen import elf, forms, pinning
 from stencilgen.forms import Form
 from stencilgen.learn import Choice, Code, Plan, Variant, learn
 from stencilgen.source import Spec
-from stencilgen.target import Pinning, Target
+from stencilgen.target import FLAGS, Pinning, Target
 
 Patch = tuple[int, int, object, int, Form]  # position, kind, item, addend, how
-Item = tuple[bytes, int, tuple[Patch, ...]]  # bytes, alignment, patches
+Item = tuple[bytes, int, tuple[Patch, ...], int]  # bytes, alignment, patches, bytes of stack
+DIVISION = Path(__file__).parent.parent / "src" / "hotloop" / "ops" / "c" / "division.c"
+UNKNOWN_STACK = 128  # more than any function of the runtime library takes by itself
 
 
 @dataclass(slots=True)
@@ -35,14 +41,14 @@ class Items:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.found: dict[object, Item] = {}
-        self._runtime: elf.ObjectFile | None = None
+        self._runtime: list[elf.ObjectFile] = []
 
     def constant(self, section: elf.Section, at: int) -> object:
         """Return the key of the constant in a mergeable section; equal constants are one."""
         size = section.entry_size or len(section.data)
         data = section.data[at : at + size]
         key = ("constant", data)
-        self.found.setdefault(key, (data, max(section.align, 1), ()))
+        self.found.setdefault(key, (data, max(section.align, 1), (), 0))
         return key
 
     def add_object(self, unit: elf.ObjectFile) -> None:
@@ -51,37 +57,41 @@ class Items:
             self._add(unit, unit.sections[index], _function_key(unit, name))
 
     def _add(self, unit: elf.ObjectFile, section: elf.Section, key: object) -> None:
-        self.found[key] = (section.data, 16, ())  # known, in case that it refers to itself
+        self.found[key] = (section.data, 16, (), 0)  # known, in case that it refers to itself
         data, patches = patched(self, unit, section)
-        self.found[key] = (data, max(section.align, 4), patches)
+        self.found[key] = (data, max(section.align, 4), patches, UNKNOWN_STACK if section.stack is None else section.stack)
 
     def runtime(self, name: str) -> object:
         """Return the key of a function of the compiler's runtime library: arithmetic that the target's hardware lacks."""
         key = ("function", name)
         if key not in self.found:
-            if self._runtime is None:
-                self._runtime = elf.read(runtime_library(self.target))
-            index = self._runtime.functions.get(name)
-            assert index is not None, f"{self.target.name}: {name} is nowhere defined"
-            self._add(self._runtime, self._runtime.sections[index], key)
+            if not self._runtime:
+                self._runtime = [elf.read(data) for data in runtime_libraries(self.target)]
+            unit = next((unit for unit in self._runtime if name in unit.functions), None)
+            assert unit is not None, f"{self.target.name}: {name} is nowhere defined"
+            self._add(unit, unit.sections[unit.functions[name]], key)
         return key
 
+    def is_runtime(self, unit: elf.ObjectFile) -> bool:
+        """Tell whether an object is a runtime library."""
+        return any(unit is one for one in self._runtime)
 
-def runtime_library(target: Target) -> bytes:
-    """Return an object with zig's runtime library (MIT licence), one section a function."""
-    import tempfile
 
-    import ziglang
-
+def runtime_libraries(target: Target) -> list[bytes]:
+    """Return objects with the arithmetic that hardware lacks, one section a function: ours first, then zig's (MIT licence)."""
+    zig = [sys.executable, "-m", "ziglang"]
+    where = ["-target", target.triple, f"-mcpu={target.helper_cpu or target.cpu}"]
+    own = [*zig, "cc", *where, *FLAGS, *target.flags, *target.helper_flags, "-c", str(DIVISION), "-o"]
     source = Path(ziglang.__file__).parent / "lib" / "compiler_rt.zig"
+    small = ["-OReleaseSmall", "-ffunction-sections", "-fdata-sections", "-fstrip", "-fsingle-threaded", "-fPIC"]
+    theirs = [*zig, "build-obj", str(source), *where, *small]
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "runtime.o"
-        command = [sys.executable, "-m", "ziglang", "build-obj", str(source), "-target", target.triple, f"-mcpu={target.helper_cpu or target.cpu}"]
-        command += ["-OReleaseSmall", "-ffunction-sections", "-fdata-sections", "-fstrip", "-fsingle-threaded", "-fPIC", f"-femit-bin={output}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        if done.returncode:
-            raise RuntimeError(f"the runtime library of {target.name} does not compile:\n{done.stderr[:4000]}")
-        return output.read_bytes()
+        outputs = Path(folder) / "own.o", Path(folder) / "theirs.o"
+        for command in ([*own, str(outputs[0])], [*theirs, f"-femit-bin={outputs[1]}"]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            if done.returncode:
+                raise RuntimeError(f"the runtime library of {target.name} does not compile:\n{done.stderr[:4000]}")
+        return [output.read_bytes() for output in outputs]
 
 
 def _function_key(unit: elf.ObjectFile, name: str) -> object:
@@ -145,13 +155,13 @@ def _referred(items: Items, unit: elf.ObjectFile, section: elf.Section, symbol: 
         return RELATIVE, items.constant(refers, symbol.value), addend
     assert not refers.relocations, f"{items.target.name}: {refers.name} has pointers"
     key = ("table", refers.data)
-    items.found.setdefault(key, (refers.data, max(refers.align, 1), ()))
+    items.found.setdefault(key, (refers.data, max(refers.align, 1), (), 0))
     return RELATIVE, key, symbol.value + addend
 
 
 def _function_key_of(unit: elf.ObjectFile, index: int, items: Items) -> object:
     named = next(n for n, i in unit.functions.items() if i == index)
-    if unit is items._runtime:  # noqa: SLF001
+    if items.is_runtime(unit):
         return items.runtime(named)
     return _function_key(unit, named)
 
@@ -159,19 +169,31 @@ def _function_key_of(unit: elf.ObjectFile, index: int, items: Items) -> object:
 # ------------------------------------------------------------------------------------------ stencils
 
 
-def read_codes(job: Job, objects: list[elf.ObjectFile], items: Items, symbols: Callable[[Job, int], list[tuple[Choice, str]]]) -> None:
-    """Collect the code of every choice of a job; symbols: (choice, C name) of each by the number of the plan."""
+def usual_stack(objects: list[elf.ObjectFile]) -> int:
+    """Return what the functions of pinned stencils take of the stack: all save the same registers, and more is spilled values."""
+    found = Counter(section.stack for unit in objects for section in unit.sections.values() if section.stack is not None)
+    return found.most_common(1)[0][0]
+
+
+def read_codes(
+    job: Job, objects: list[elf.ObjectFile], items: Items, symbols: Callable[[Job, int], list[tuple[Choice, str]]], stack: int
+) -> None:
+    """Collect the code of every choice of a job. symbols: (choice, C name) of each by the number of the plan; stack: see `usual_stack`."""
     for which, _ in enumerate(job.plans):
         codes: dict[Choice, Code] = {}
         for choice, symbol in symbols(job, which):
             unit = next(unit for unit in objects if symbol in unit.functions)
             section = unit.sections[unit.functions[symbol]]
-            codes[choice] = _pinned(job, unit, section, items) if isinstance(items.target.shell, Pinning) else _passed(unit, section, items)
+            pinned = isinstance(items.target.shell, Pinning)
+            codes[choice] = _pinned(unit, section, items, stack, job.spec.fixed) if pinned else _passed(unit, section, items)
         job.codes.append(codes)
 
 
-def _pinned(job: Job, unit: elf.ObjectFile, section: elf.Section, items: Items) -> Code:
-    """Return what stands between the marks, or b"" where it does not stand there alone."""
+def _pinned(unit: elf.ObjectFile, section: elf.Section, items: Items, stack: int, calls: bool) -> Code:
+    """Return what stands between the marks, or b"" where it does not stand there alone, or has values on the stack."""
+    aligned = 16 if calls else 0  # it may be aligned for a call, and hold an operand of it: `enter` leaves room for that
+    if section.stack is None or section.stack > stack + aligned:
+        return b"", ()
     place = pinning.between(items.target, section.data)
     inside = [h for h in section.relocations if place is not None and place[0] <= h.offset < place[1]]
     named = [(h, unit.sections.get(h.symbol.section)) for h in inside if h.symbol.section is not None]

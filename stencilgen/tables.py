@@ -153,12 +153,19 @@ class Tables:
             key = wanted.pop(0)
             if key in self.item_numbers:
                 continue
-            data, align, patches = items.found[key]
+            data, align, patches, _ = items.found[key]
             self.item_numbers[key] = len(self.items)
             while len(self.code) % align:
                 self.code.append(0)
-            self.items.append((self._code(data), len(data), align, *self._patches(patches), 0))
+            self.items.append((self._code(data), len(data), align, *self._patches(patches), self._stack(items, key, ())))
             wanted.extend(item for _, kind, item, _, _ in patches if kind == RELATIVE)
+
+    def _stack(self, items: Items, key: object, callers: tuple[object, ...]) -> int:
+        """Return the bytes of stack that a function takes with all that it calls."""
+        _, _, patches, own = items.found[key]
+        called = [item for _, kind, item, _, _ in patches if kind == RELATIVE and item not in (*callers, key)]
+        address = 8 if isinstance(self.target.shell, Passing) else 0  # elsewhere the function itself stores it, if it must
+        return own + address + max((self._stack(items, item, (*callers, key)) for item in called), default=0)
 
     def library(self, meta: dict[str, object], overloads: list[tuple[int, int, int]]) -> Library:
         """Return the finished library."""

@@ -22,6 +22,7 @@ FLAGS = (
     "-ffunction-sections",  # one section a stencil
     "-fdata-sections",
     "-fno-asynchronous-unwind-tables",
+    "-fstack-size-section",  # what each function takes of the stack
     "-fno-jump-tables",  # no absolute tables in read-only data
     "-ffp-contract=off",  # same bits on every target
     "-fno-math-errno",  # sqrt is one instruction
@@ -46,7 +47,7 @@ class Target:
     vectors and integers are how many registers programs may allocate; scratch_vectors more vectors
     and one more integer follow, for moves.
     vector_classes and integer_classes group register numbers that are encoded alike.
-    saved_vectors and saved_integers survive a call of a helper; kept_integers belong to the caller of a
+    saved_vectors and saved_integers survive a call of a helper: none of 0, 1 and 2, which are its operands; kept_integers belong to the caller of a
     program, so a program that uses one of them, or calls a helper, begins with `enter`.
     in_integers: short types of the values in integer registers. index: the short type of array indices.
     helper_flags: more of them for helpers, which must run wherever they are loaded; helper_cpu: in place of cpu.
@@ -174,7 +175,7 @@ def _arm(name: str, cpu: str, *, thumb: bool, fma: str, constant: str = _MOVW, a
         ),
         relocations=forms.ARM, integers=7 if thumb else 6, vectors=14, scratch_vectors=2, vector_classes=_ALL,
         integer_classes=(tuple(range(8 if thumb else 7)),),
-        saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5, 6) if thumb else tuple(range(6)), in_integers=("b", "i32"), index="i32",
+        saved_vectors=tuple(range(8, 14)), saved_integers=(3, 4, 5, 6) if thumb else (3, 4, 5), in_integers=("b", "i32"), index="i32",
         helper_flags=("-fropi",), fma=bool(fma), inline=56, small=thumb, about=about,
     )  # fmt: skip
 
@@ -186,18 +187,19 @@ def _armv7m() -> Target:
         shell=Pinning(
             vectors={}, pinned="", constraint="", integers=_LOW, ctx="r9",
             free=("r8", "r10", "r11", "r12", "lr"), constant=_MOVW, branches=_THUMB_BRANCHES,
-            enter="push {r4-r11, lr}\n sub sp, sp, #4\n mov r9, r0", leave="add sp, sp, #4\n pop {r4-r11, pc}",
-            entry_stack=40, prelude=_SELECT,
+            # 8 of the 12 bytes are where the last of six words of operands goes
+            enter="push {r4-r11, lr}\n sub sp, sp, #12\n mov r9, r0", leave="add sp, sp, #12\n pop {r4-r11, pc}",
+            entry_stack=48, prelude=_SELECT,
         ),
         relocations=forms.ARM, integers=7, vectors=14, scratch_vectors=2, vector_classes=_ALL,
-        integer_classes=(tuple(range(8)),), saved_vectors=tuple(range(14)), saved_integers=(3, 4, 5, 6), in_integers=("b", "i32", "f32"), index="i32",
+        integer_classes=(tuple(range(8)),), saved_vectors=tuple(range(3, 14)), saved_integers=(3, 4, 5, 6), in_integers=("b", "i32", "f32"), index="i32",
         helper_flags=("-fropi",), inline=24, small=True, about="Cortex-M3: Thumb-2, no floating-point unit",
     )  # fmt: skip
 
 
 def _aarch64() -> Target:
-    integers = tuple(f"x{n}" for n in range(20, 27))
-    pairs = ("x19, x20", "x21, x22", "x23, x24", "x25, x26", "x29, x30", "d8, d9", "d10, d11", "d12, d13", "d14, d15")
+    integers = tuple(f"x{n}" for n in range(20, 29))
+    pairs = ("x19, x20", "x21, x22", "x23, x24", "x25, x26", "x27, x28", "x29, x30", "d8, d9", "d10, d11", "d12, d13", "d14, d15")
     enter = [f"stp {pair}, [sp, #{16 * k}]" for k, pair in enumerate(pairs)]
     leave = [f"ldp {pair}, [sp, #{16 * k}]" for k, pair in enumerate(pairs)]
     return Target(
@@ -206,11 +208,11 @@ def _aarch64() -> Target:
             vectors={"f32": tuple(f"s{n}" for n in range(16)), "f64": tuple(f"d{n}" for n in range(16))}
             | dict.fromkeys(WIDE_SHORTS, tuple(f"v{n}" for n in range(16))),
             pinned="f64", constraint="w", integers=integers, ctx="x19",
-            free=(*[f"x{n}" for n in range(18)], "x27", "x28", "x30", *[f"v{n}" for n in range(16, 32)]),
+            free=(*[f"x{n}" for n in range(18)], "x30", *[f"v{n}" for n in range(16, 32)]),
             constant="movz %w0, #%c1 & 65535\n movk %w0, #(%c1 >> 16) & 65535, lsl #16\n sxtw %0, %w0",
             branches={"nonzero": "cbnz %w0, TARGET", "zero": "cbz %w0, TARGET", "less": "cmp %0, %1\n b.lt TARGET", "always": "b TARGET"},
-            enter="\n ".join(["sub sp, sp, #144", *enter, "mov x19, x0"]), leave="\n ".join([*leave, "add sp, sp, #144", "ret"]),
-            entry_stack=144, prelude=_SELECT + _FMA32 + _FMA64 + """#define hl_floor_f32 __builtin_floorf
+            enter="\n ".join(["sub sp, sp, #160", *enter, "mov x19, x0"]), leave="\n ".join([*leave, "add sp, sp, #160", "ret"]),
+            entry_stack=160, prelude=_SELECT + _FMA32 + _FMA64 + """#define hl_floor_f32 __builtin_floorf
 #define hl_floor_f64 __builtin_floor
 #define hl_ceil_f32 __builtin_ceilf
 #define hl_ceil_f64 __builtin_ceil
@@ -220,8 +222,8 @@ def _aarch64() -> Target:
 #define hl_round_f64 __builtin_roundeven
 """,
         ),
-        relocations=forms.AARCH64, integers=6, vectors=14, scratch_vectors=2, vector_classes=_ALL,
-        integer_classes=(tuple(range(7)),), saved_vectors=tuple(range(8, 14)), saved_integers=tuple(range(6)),
+        relocations=forms.AARCH64, integers=8, vectors=14, scratch_vectors=2, vector_classes=_ALL,
+        integer_classes=(tuple(range(9)),), saved_vectors=tuple(range(8, 14)), saved_integers=tuple(range(3, 8)),
         helper_flags=(), wide=16, fma=True, about="Linux on AArch64: Raspberry Pi 3 and later, Jetson, servers",
     )  # fmt: skip
 
@@ -237,8 +239,8 @@ def _riscv(name: str, bits: int, cpu: str, helper_cpu: str, floats: tuple[str, .
     frame = -(-(size * (13 + len(kept))) // 16) * 16
     stored = [(f"s{word}", "l" + word, r) for r in ["ra", *saved]] + [("fs" + flt, "fl" + flt, r) for r in kept]
     places = [(s, load, r, size * k) for k, (s, load, r) in enumerate(stored)]
-    integers = tuple(f"s{n}" for n in range(2, 9)) if hard else ("a0", "a1", "a2", *[f"s{n}" for n in range(2, 9)])
-    temporaries = [*[f"t{n}" for n in range(7)], *[f"a{n}" for n in range(8)], "ra", "s9", "s10", "s11", "s0"]
+    integers = tuple(f"s{n}" for n in range(2, 12)) if hard else ("a0", "a1", "a2", *[f"s{n}" for n in range(2, 12)])
+    temporaries = [*[f"t{n}" for n in range(7)], *[f"a{n}" for n in range(8)], "ra", "s0"]
     free = (*[r for r in temporaries if r not in integers], *([f"f{n}" for n in range(32) if f"f{n}" not in files] if hard else []))
     count = len(integers) - 1
     return Target(
@@ -256,8 +258,7 @@ def _riscv(name: str, bits: int, cpu: str, helper_cpu: str, floats: tuple[str, .
         ),
         relocations=forms.RISCV, integers=count, vectors=14, scratch_vectors=2, vector_classes=_ALL,
         integer_classes=(tuple(range(count + 1)),),
-        saved_vectors=(2, 3, 4, 5, 8, 9, 10, 11) if "f64" in floats else tuple(n for n in range(14) if not hard or n in (2, 3, 4, 5, 8, 9, 10, 11)),
-        saved_integers=tuple(range(count)) if hard else tuple(range(3, count)),
+        saved_vectors=(3, 4, 5, 8, 9, 10, 11) if hard else tuple(range(3, 14)), saved_integers=tuple(range(3, count)),
         in_integers=("b", "i32", "i64") if bits == 64 else ("b", "i32") if hard else ("b", "i32", "f32"), index="i64" if bits == 64 else "i32",
         helper_flags=(), fma=hard, inline=48, small=bits == 32, about=about,
     )  # fmt: skip

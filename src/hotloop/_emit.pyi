@@ -19,6 +19,7 @@ class Library:
         patches: _Table,
         items: _Table,
         overloads: _Table,
+        forms: _Table,
         classes: _Table,
         basics: _Table,
         code: Buffer,
@@ -29,5 +30,5 @@ class Library:
     ) -> None: ...
 
 def assemble(
-    library: Library, instructions: Buffer, values: Buffer, loops: Buffer, carries: Buffer, data_size: int, /
-) -> tuple[bytes, int, int, tuple[int, int, int, int], int]: ...
+    library: Library, instructions: Buffer, values: Buffer, loops: Buffer, carries: Buffer, data_size: int, spill: tuple[int, int], /
+) -> tuple[bytes, int, int, tuple[int, int, int, int], int, int, int]: ...

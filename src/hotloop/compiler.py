@@ -123,7 +123,8 @@ def resolve_arch(arch: str, foreign: bool = False) -> str:
 def _runnable() -> list[str]:
     """Return the installed stencil libraries that this machine runs, best first."""
     found, level = available(), _runner.cpu_features()
-    return [name for name in LEVELS[LEVELS.index(level) :] if name in found] if level in LEVELS else []
+    levels = LEVELS[LEVELS.index(level) :] if level in LEVELS else (level,)
+    return [name for name in levels if name in found]
 
 
 def host_library() -> Library:
@@ -293,7 +294,9 @@ def one_lane_program(outputs: Sequence[Node], options: Options) -> Program:
 
     Of the options `fast`, `checked` and `size` matter. Raises: NameConflict.
     """
-    setting = Setting(options.fast, vector_bytes=0, fma=options.fast, index=int32, size=bool(options.size))
+    arch = resolve_arch(options.arch, foreign=True)
+    small = arch != "reference" and bool(library(arch).meta["small"])
+    setting = Setting(options.fast, vector_bytes=0, fma=options.fast, index=int32, size=small if options.size is None else options.size)
     with _collection_paused():
         clock = _Clock({})
         found = _scheduled(_roots(outputs, options, setting, clock), setting, clock)

@@ -73,7 +73,7 @@ def test_a_large_image_is_loaded_in_pieces_and_a_larger_one_refused(board):
     assert program.read(0, len(data)) == data
     with pytest.raises(ImageError, match=r"needs 30 bytes of code, 4194304 of data .* has 41\d+ bytes.* share that memory"):
         RemoteProgram(board, Image("armv7em", FLOATS_ARM, bytes(1 << 22), 0, ()))
-    with pytest.raises(ImageError, match=r"and 4096 of stack; .* 1792 of stack"):
+    with pytest.raises(ImageError, match=r"and 4096 of stack; .* 768 of stack"):
         RemoteProgram(board, Image("armv7em", FLOATS_ARM, data, 0, (), stack=4096))
     with pytest.raises(ImageError, match=r"not aligned"):
         RemoteProgram(board, Image("armv7em", FLOATS_ARM, data, 1, ()))
@@ -137,7 +137,7 @@ def sections(path):
 def test_the_runner_alone_is_small(board):
     flash, ram = sections(runners.path(board))
     assert 1024 < flash <= (FLASH_LIMIT if board.startswith("mps2") else 5 * 1024)
-    assert ram <= 512 + 2048 + 64  # a frame, the stack, the rest
+    assert ram <= 512 + 1024 + 64  # a frame, the stack, the rest
 
 
 # mov r1, sp; str r1, [r0]; bx lr
@@ -152,7 +152,7 @@ def test_a_program_has_the_stack_that_the_runner_promises(board):
     flash = runners.path("mps2-an386").read_bytes()
     (offset,) = struct.unpack_from("<I", flash, struct.unpack_from("<I", flash, 28)[0] + 4)
     (top,) = struct.unpack_from("<I", flash, offset)  # the first word of the vector table
-    assert 0 < top - now <= 2048 - board.greeting.stack_limit
+    assert 0 < top - now <= 1024 - board.greeting.stack_limit
 
 
 def test_names_of_runners():

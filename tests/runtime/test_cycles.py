@@ -73,7 +73,7 @@ def test_an_estimate_tells_its_bounds():
 
 
 def test_what_has_no_table_is_refused(monkeypatch):
-    with pytest.raises(TargetError, match="no table of cycles for 'cortex-a7'. Use one of cortex-m4, cortex-m7"):
+    with pytest.raises(TargetError, match=r"no table of cycles for 'cortex-a7'\. Use one of cortex-m4, cortex-m7"):
         estimate(loop(1), "cortex-a7")
     with pytest.raises(TargetError, match="cycles are estimated for armv7em and armv7m, not for riscv32"):
         estimate(Image("riscv32", b"\x82\x80", b"", 0, ()))

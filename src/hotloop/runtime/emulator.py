@@ -31,6 +31,8 @@ class Processor(NamedTuple):
     saved: tuple[str, ...]  # what a call preserves
     switches: tuple[tuple[str, int], ...] = ()  # registers that turn the floating-point unit on
     code: str = "words"  # how instructions are as long as they are
+    aligned: int = 8  # accesses of up to so many bytes must be aligned to their size, larger ones to this
+    kept: int = 64  # bits of a floating-point register that a call preserves
 
 
 _CORE = tuple(f"R{i}" for i in range(4, 12))
@@ -43,21 +45,22 @@ _FS = (("MSTATUS", 0x6000),)  # mstatus.FS = dirty: floating point is on
 
 
 def _arm(model: str, saved: tuple[str, ...] = _CORE + _DOUBLE) -> Processor:
-    return Processor("ARM", ("ARM",), "arm_const", f"ARM_{model}", _ARM, saved, _VFP)
+    return Processor("ARM", ("ARM",), "arm_const", f"ARM_{model}", _ARM, saved, _VFP, aligned=4)
 
 
 def _thumb(model: str, saved: tuple[str, ...], switches: tuple[tuple[str, int], ...]) -> Processor:
-    return Processor("ARM", ("THUMB", "MCLASS"), "arm_const", f"ARM_{model}", _ARM, saved, switches, "thumb")
+    return Processor("ARM", ("THUMB", "MCLASS"), "arm_const", f"ARM_{model}", _ARM, saved, switches, "thumb", 4)
 
 
 def _riscv(bits: int, saved: tuple[str, ...]) -> Processor:
-    return Processor("RISCV", (f"RISCV{bits}",), "riscv_const", f"RISCV{bits}_ANY", ("PC", "SP", "A0", "RA"), saved, _FS, "compressed")
+    registers = ("PC", "SP", "A0", "RA")
+    return Processor("RISCV", (f"RISCV{bits}",), "riscv_const", f"RISCV{bits}_ANY", registers, saved, _FS, "compressed", bits // 8, bits)
 
 
 PROCESSORS = {
     "aarch64": Processor(
         "ARM64", ("ARM",), "arm64_const", "ARM64_A72", ("PC", "SP", "X0", "LR"),
-        (*(f"X{i}" for i in range(19, 30)), *_DOUBLE), (("CPACR_EL1", 3 << 20),),
+        (*(f"X{i}" for i in range(19, 30)), *_DOUBLE), (("CPACR_EL1", 3 << 20),), aligned=1,
     ),
     "armv7a": _arm("CORTEX_A7"),
     "armv6": _arm("1176"),
@@ -67,7 +70,8 @@ PROCESSORS = {
     "riscv32": _riscv(32, _RISCV),
     "riscv32f": _riscv(32, _RISCV + _RISCV_FLOAT),
     "x86-64-v2": Processor(
-        "X86", ("64",), "x86_const", "X86_HASWELL", ("RIP", "RSP", "RDI", ""), ("RBX", "RBP", "R12", "R13", "R14", "R15"), code="x86"
+        "X86", ("64",), "x86_const", "X86_HASWELL", ("RIP", "RSP", "RDI", ""),
+        ("RBX", "RBP", "R12", "R13", "R14", "R15"), code="x86", aligned=1,
     ),
 }  # fmt: skip
 
@@ -252,7 +256,7 @@ class Emulated:
         if not self._watches:
             return
         for (register, value), name in zip(self._saved, self._processor.saved, strict=True):
-            found = self._machine.reg_read(register)
+            found = self._machine.reg_read(register) & ((1 << self._processor.kept) - 1)
             if found != value:
                 raise TargetError(f"the program for {self.image.target} returned with {name} = {found:#x}, which a call preserves")
 
@@ -298,8 +302,7 @@ class Emulated:
         if access == self._unicorn.UC_MEM_READ:
             low.append((CODE, len(self.image.code)))
         inside = any(start <= address and address + size <= start + length for start, length in low)
-        vector = size > 8 or self._processor.arch == "X86"
-        if (not inside or (address % size and not vector)) and self._wrong is None:
+        if (not inside or address % min(size, self._processor.aligned)) and self._wrong is None:
             kind = "a read" if access == self._unicorn.UC_MEM_READ else "a write"
             self._wrong = f"{kind} of {size} bytes at {self._place(address)}, {'misaligned' if inside else 'outside of its memory'}"
             machine.emu_stop()

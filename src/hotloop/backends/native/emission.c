@@ -125,6 +125,7 @@ void put_items(State *s) {
         Fixup fixup = s->fixups.items[i];
         const Item *item = &lib->items[fixup.item];
         if (place[fixup.item] < 0) {
+            if (item->stack > s->deepest) s->deepest = item->stack;
             static const uint8_t zero[64];
             int32_t padding = (int32_t)((-(uint64_t)s->out.count) & (uint64_t)(item->align - 1));
             append(s, zero, padding);

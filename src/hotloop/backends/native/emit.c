@@ -104,8 +104,8 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
     else if (s->failed == TOO_FAR) PyErr_SetString(PyExc_OverflowError, "a jump or a constant is farther away than this target's instructions reach");
     else if (s->failed) PyErr_SetString(PyExc_AssertionError, "the register allocator ran out of registers");
     else
-        result = Py_BuildValue("y#LL(iiii)LL", s->out.items, s->out.count, (long long)s->entry, (long long)s->data_size, s->stencils_put, s->stores,
-                               s->loads, s->moves, s->unbounded ? -1LL : (long long)s->executed, s->unbounded ? -1LL : (long long)s->machine);
+        result = Py_BuildValue("y#LL(iiii)LLi", s->out.items, s->out.count, (long long)s->entry, (long long)s->data_size, s->stencils_put, s->stores,
+                               s->loads, s->moves, s->unbounded ? -1LL : (long long)s->executed, s->unbounded ? -1LL : (long long)s->machine, s->deepest);
     state_close(s);
     PyBuffer_Release(&code);
     PyBuffer_Release(&values);
@@ -117,7 +117,7 @@ static PyObject *assemble(PyObject *module, PyObject *arguments) {
 static PyMethodDef methods[] = {
     {"assemble", assemble, METH_VARARGS,
      "assemble(library, instructions, values, loops, carries, data_size, (first, end) of places for spilled values) ->\n"
-     "(code, entry, data_size, (stencils, stores, loads, moves), stencils of one run or -1, the machine's instructions or -1)"},
+     "(code, entry, data_size, (stencils, stores, loads, moves), stencils of one run or -1, the machine's instructions or -1, bytes of stack of helpers)"},
     {NULL, NULL, 0, NULL},
 };
 

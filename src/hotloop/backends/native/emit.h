@@ -150,6 +150,7 @@ typedef struct {
     int releases;
     int64_t data_size, entry;
     int64_t spill, spill_end; /* places for spilled values before the end of the data */
+    int32_t deepest; /* bytes of stack that the helpers take */
     int64_t machine; /* instructions of the machine that one run executes; -1: not known */
     int64_t executed, weight; /* instructions of one run; weight -1: inside a loop of no fixed length */
     int unbounded, entered; /* entered: the program needs the entry that saves the caller's registers */

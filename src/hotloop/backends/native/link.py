@@ -21,8 +21,6 @@ _MOVES = [*[f"move.{short}" for short in _SHORTS], *["move.w"] * 6]
 _BASICS = [*_LOADS, *_STORES, *_MOVES, "set", "repeat", "below", "unless", "jump", "leave", "return"]
 
 ROOM = 64  # bytes behind all arrays, which vectors may read beyond an end
-# what the entry pushes and the deepest helper uses: far below this on every target
-STACK = 512
 
 
 @cache
@@ -51,7 +49,7 @@ def link(program: Program, target: str) -> Image:
     """Allocate registers, copy stencils, fill holes. Raises: TargetError where jumps do not reach."""
     meta = library(target).meta
     try:
-        code, entry, data_size, (stencils, stores, loads, moves), executed, machine = _emit.assemble(
+        code, entry, data_size, (stencils, stores, loads, moves), executed, machine, deepest = _emit.assemble(
             _tables(target), program.code, program.values, program.loops, program.carries, len(program.data), (meta["file"], program.spill)
         )
     except NotImplementedError:
@@ -63,7 +61,7 @@ def link(program: Program, target: str) -> Image:
     data = bytes(program.data) + bytes(max(data_size, 16) + room - len(program.data))
     facts = {"stencils": stencils, "stores": stores, "loads": loads, "moves": moves, "machine": None if machine < 0 else machine}
     return Image(
-        target=target, code=code, data=data, entry=entry, symbols=tuple(program.symbols), stack=STACK,
+        target=target, code=code, data=data, entry=entry, symbols=tuple(program.symbols), stack=meta["entry_stack"] + deepest,
         instructions=None if executed < 0 else executed, facts=facts,
     )  # fmt: skip
 
