@@ -129,6 +129,9 @@ def _choices(
     if result and not fixed:
         same = [k for k in range(1, len(registers)) if kinds[k] == kinds[0] and registers[k] == registers[0]]
         overlaps = tuple(_replace(base, k, base[0]) if tied else _replace(base, 0, base[k]) for k in same)
+        if kinds[0] != VECTOR and not tied:  # measured register by register: some results may serve as a temporary, others not
+            others = {k: [r for j, r in enumerate(base) if j not in (0, k) and kinds[j] == kinds[0]] for k in same}
+            overlaps += tuple(_replace(_replace(base, 0, r), k, r) for k in same for r in registers[0] if r not in others[k])
     return base, pairs, overlaps
 
 
