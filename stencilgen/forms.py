@@ -60,7 +60,9 @@ class Form:
                 word ^= masks[bit]
         top = max(b for b in range(32) if masks[b])
         number -= (number >> top & 1) << (top + 1)
-        return number - self.bias
+        lowest = min(low for low, _, _ in self.pieces)
+        # the addend of an upper half is as short as the field, and counts from bit 0 (aaelf32, 5.6.1.1)
+        return (number >> 16 if lowest == 16 else number) - self.bias
 
 
 WORD = Form(4, 0, ((0, 32, 0),))

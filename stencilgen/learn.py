@@ -63,8 +63,9 @@ def plans(target: Target, spec: Spec) -> list[Plan]:
     kinds = tuple(register_class(target, short) for _, short in spec.operands())
     first = len(kinds) - len(spec.sources)
     ordered = first if spec.commutative and not spec.fixed else -1
-    numbers = _numbers(spec) if isinstance(target.shell, Pinning) else ()
-    made = [_plan(spec, _Shape(registers, kinds, ordered)) for registers in itertools.product(*classes_of(target, spec))]
+    pinned = isinstance(target.shell, Pinning)
+    numbers = _numbers(spec) if pinned else ()
+    made = [_plan(spec, _Shape(registers, kinds, ordered), every=pinned) for registers in itertools.product(*classes_of(target, spec))]
     return [replace(plan, numbers=numbers) for plan in made]
 
 
@@ -99,10 +100,13 @@ class _Shape:
         return len(set(taken)) == len(taken) and not swapped
 
 
-def _plan(spec: Spec, shape: _Shape) -> Plan:
+def _plan(spec: Spec, shape: _Shape, every: bool) -> Plan:
+    """Choose; every: check each register of each operand, as pinned stencils need, whose temporaries are the compiler's choice."""
     base, pairs, overlaps = _choices(shape, tied=spec.tied, fixed=spec.fixed, result=spec.dst is not None)
     chance = random.Random(spec.name)
     checks = tuple(_random(shape, chance) for _ in range(CHECKS)) if shape.registers else ()
+    if every:
+        checks += tuple(_random(shape, chance, (o, r)) for o, registers in enumerate(shape.registers) for r in registers)
     return Plan(base, shape.registers, pairs, checks, overlaps, shape.ordered)
 
 
@@ -152,10 +156,15 @@ def _replace(choice: Choice, operand: int, register: int) -> Choice:
     return (*choice[:operand], register, *choice[operand + 1 :])
 
 
-def _random(shape: _Shape, chance: random.Random) -> Choice:
+def _random(shape: _Shape, chance: random.Random, given: tuple[int, int] | None = None) -> Choice:
+    """Return a choice by chance; given: an operand, and its register."""
     chosen: list[int] = []
     for operand, choices in enumerate(shape.registers):
+        if given is not None and given[0] == operand:
+            chosen.append(given[1])
+            continue
         taken = {chosen[o] for o in range(operand) if shape.kinds[o] == shape.kinds[operand]}
+        taken |= {given[1]} if given is not None and shape.kinds[given[0]] == shape.kinds[operand] else set()
         chosen.append(chance.choice([r for r in choices if r not in taken] or list(choices)))
     return tuple(chosen)
 

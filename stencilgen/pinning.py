@@ -90,7 +90,7 @@ class _Frame:
                 self._declare(name, place, self._kind(operand[0]), self._constraint(operand[0]), True, place != into and not self._lost(*operand))
         if into is not None and self.result:
             self._declare("r", into, self._kind(self.result[0]), self._constraint(self.result[0]), output=False, kept=True)
-        self.destroyed = list(self.shell.free)
+        self.destroyed = [*self.shell.free, *self._upper_halves([*self.variables, *([self.result] if self.result else [])])]
         self._keep_others(used | {into})
         self.declarations = " ".join(self.lines)
 
@@ -116,6 +116,10 @@ class _Frame:
             self.destroyed.append(name)
         else:
             self._declare(variable, name, kind, constraint, output=True, kept=True)
+
+    def _upper_halves(self, operands: Sequence[tuple[str, int]]) -> list[str]:
+        """Return what shares a register with operands and is no value: s1, s3, ... on ARM, which a compiler could use before the mark."""
+        return [f"s{2 * n + 1}" for n in sorted({n for short, n in operands if short == "f32" and self._constraint(short) == "t"})]
 
     def _number(self, name: str) -> int | str:
         """Return the number of a vector register, the name of another."""

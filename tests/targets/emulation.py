@@ -19,7 +19,7 @@ pytest.importorskip("unicorn")
 
 CHOSEN = os.environ.get("HOTLOOP_TEST_TARGETS", "").split(",")  # to work on one of them
 TARGETS = [name for name in available() if emulates(name) and (name in CHOSEN if CHOSEN != [""] else not name.startswith("x86"))]
-LIMIT = 50_000_000  # instructions of a run
+LIMIT = 1_000_000_000  # instructions of a run
 
 
 class Foreign:
