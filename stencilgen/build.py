@@ -18,9 +18,9 @@ from types import ModuleType
 from hotloop.stencils.format import Library
 from stencilgen import elf, passing, pinning
 from stencilgen.learn import Choice, plans
-from stencilgen.reading import Items, Job, learn_job, usual_stack, read_codes
+from stencilgen.reading import Items, Job, learn_job, read_codes, usual_stack
 from stencilgen.rows import basic_specs, row_specs, wide_specs
-from stencilgen.source import Spec, is_wide
+from stencilgen.source import HOLE_OFFSET, Spec, is_wide
 from stencilgen.tables import assemble
 from stencilgen.target import FLAGS, TARGETS, Passing, Target
 
@@ -79,7 +79,7 @@ def make(target: Target, digest: str) -> Library:
     Helpers are compiled first: an operation whose function is long is not tried as a stencil.
     """
     rows, basics = [*row_specs(target), *wide_specs(target)], basic_specs(target)
-    helpers = {s.name: s for _, _, forms in rows for s in forms if s.fixed}
+    helpers = {s.name: s for _, _, forms in rows for s in forms if s.fixed and not _in_place(s)}
     items = Items(target)
     with tempfile.TemporaryDirectory() as folder:
         # helpers may have tables; those must be found wherever the program is loaded
@@ -89,7 +89,12 @@ def make(target: Target, digest: str) -> Library:
         long = {name for name, s in helpers.items() if len(items.found["function", _helper_name(s)][0]) > _longest(target, s)}
         specs = [s for _, _, forms in rows for s in forms if s.fixed or forms[-1].name not in long] + basics
         jobs = {spec.name: Job(spec, plans(target, spec)) for spec in specs}
-        objects = _compile(target, _chunks(target, list(jobs.values()), helpers), Path(folder), (f"-mcpu={target.cpu}", *target.flags, *target.stencil_flags))
+        objects = _compile(
+            target,
+            _chunks(target, list(jobs.values()), helpers),
+            Path(folder),
+            (f"-mcpu={target.cpu}", *target.flags, *target.stencil_flags),
+        )
     stack = usual_stack(objects)
     for job in jobs.values():
         read_codes(job, objects, items, _symbols_of, stack)
@@ -127,9 +132,14 @@ def _helper_name(spec: Spec) -> str:
     return "helper_" + _symbol(spec.name.removesuffix("#helper"))
 
 
+def _in_place(spec: Spec) -> bool:
+    """Tell whether an operation in fixed registers is no call: it reads or writes the data, which a helper does not know."""
+    return HOLE_OFFSET in spec.text
+
+
 def _text_of(spec: Spec) -> str:
     """Return a call of the helper for a spec in fixed registers, else its own text."""
-    if not spec.fixed:
+    if not spec.fixed or _in_place(spec):
         return spec.text
     return f"{_helper_name(spec)}({', '.join(['{x}', '{y}', '{z}'][: len(spec.sources)])})"
 

@@ -57,7 +57,7 @@ class ObjectFile:
 
 def read(data: bytes) -> ObjectFile:
     """Parse a little-endian ELF relocatable object."""
-    assert data[:4] == b"\x7fELF" and data[5] == 1, "not a little-endian ELF object"
+    assert (data[:4], data[5]) == (b"\x7fELF", 1), "not a little-endian ELF object"
     large = data[4] == 2
     offset, table_at, count_at, layout = _HEADERS[data[4]]
     (table,) = struct.unpack_from(offset, data, table_at)

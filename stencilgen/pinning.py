@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from stencilgen.source import C_TYPES, HOLE_IMMEDIATE, HOLE_OFFSET, MEMORY_TYPES, Spec, is_wide
 from stencilgen.target import Pinning, Target
 
-NEAR, FAR, NUMBER = 704, 0x5A5A5A5A, 0x3C3C3C3C  # what other displacements and numbers are measured against: with a bit flipped they are no special cases
+NEAR, FAR, NUMBER = (
+    704,
+    0x5A5A5A5A,
+    0x3C3C3C3C,
+)  # what other displacements and numbers are measured against: with a bit flipped they are no special cases
 
 PRELUDE = """#include "elementary.h"
 #include "scalar.h"
@@ -59,7 +63,7 @@ def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int],
     taken = ", ".join(f'"={constraint}"({name})' for constraint, name in frame.outputs)
     lost = ", ".join([f'"{name}"' for name in [*frame.destroyed, "memory"]])
     return (
-        f"void {symbol}(void) {{ {frame.declarations} __asm__ volatile(\"{first}\" : {taken} :: {lost}); {body} "
+        f'void {symbol}(void) {{ {frame.declarations} __asm__ volatile("{first}" : {taken} :: {lost}); {body} '
         f'__asm__ volatile("{jump}{second}" :: {given} : "memory"); __builtin_unreachable(); }}\n'
     )
 
@@ -87,7 +91,9 @@ class _Frame:
         for operand, name in self.variables.items():
             place = self._place(*operand)
             if place is not None:
-                self._declare(name, place, self._kind(operand[0]), self._constraint(operand[0]), True, place != into and not self._lost(*operand))
+                self._declare(
+                    name, place, self._kind(operand[0]), self._constraint(operand[0]), True, place != into and not self._lost(*operand)
+                )
         if into is not None and self.result:
             self._declare("r", into, self._kind(self.result[0]), self._constraint(self.result[0]), output=False, kept=True)
         self.destroyed = [*self.shell.free, *self._upper_halves([*self.variables, *([self.result] if self.result else [])])]

@@ -36,7 +36,7 @@ def row_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
 def wide_specs(target: Target) -> list[tuple[str, bool, list[Spec]]]:
     """Return the same for vectors of lanes, where there are any: rows on them, and what belongs to no row."""
     if not target.wide:
-        return [(spec.name, False, [spec]) for spec in element_specs(target)]
+        return _of_shell(target, [(spec.name, False, [spec]) for spec in element_specs(target) if not spec.far])
     found = [
         (wide.name, op.commutative, _wide_forms(target, wide, op.commutative))
         for op in REGISTRY.values() for wide in op.wide
@@ -56,13 +56,13 @@ def _of_shell(target: Target, rows: list[tuple[str, bool, list[Spec]]]) -> list[
     found = []
     for name, commutative, specs in rows:
         plain = [replace(spec, tied=False, commutative=False) for spec in specs if not spec.memory and not spec.name.endswith("#free")]
-        if HOLE_OFFSET not in plain[0].text and not any(spec.fixed for spec in plain):
-            plain.append(replace(plain[0], name=f"{name}#helper", fixed=True))
+        if not any(spec.fixed for spec in plain):  # a helper, or if it reads the data, the operation itself in fixed registers
+            plain.append(replace(plain[0], name=f"{name}#helper", fixed=True, long=True))
         found.append((name, commutative, plain))
         if HOLE_OFFSET in plain[0].text and not plain[0].far:
             far = _reaching(target, plain[0])[1]
-            found[-1] = name, commutative, [replace(plain[0], long=True)]
-            found.append((far.name, commutative, [far]))
+            found[-1] = name, commutative, [replace(plain[0], long=True), *plain[1:]]
+            found.append((far.name, commutative, [far, replace(far, name=f"{far.name}#helper", fixed=True)]))
     known = {name for name, _, _ in found}
     return [(name, commutative, specs) for name, commutative, specs in found if name.count("#far") < 2 and name in known]
 
@@ -239,9 +239,10 @@ def element_specs(target: Target) -> list[Spec]:
             continue
         kind, index = MEMORY_TYPES[short], C_TYPES[target.index]
         pointer = f"({index})(ctx + {{x}} * ({index})sizeof({kind}) + {HOLE_OFFSET})"
+        read, written = (f"*({kind} *)((char *){{{operand}}} + {HOLE_OFFSET})" for operand in "xy")
         found += _reaching(target, Spec(f"point.{short}", pointer, target.index, (target.index,)))
-        found += _reaching(target, Spec(f"peek.{short}", f"({C_TYPES[short]})*({kind} *)((char *){{x}} + {HOLE_OFFSET})", short, (target.index,)))
-        found += _reaching(target, Spec(f"poke.{short}", f"*({kind} *)((char *){{y}} + {HOLE_OFFSET}) = ({kind}){{x}};", None, (short, target.index)))
+        found += _reaching(target, Spec(f"peek.{short}", f"({C_TYPES[short]}){read}", short, (target.index,)))
+        found += _reaching(target, Spec(f"poke.{short}", f"{written} = ({kind}){{x}};", None, (short, target.index)))
     return found
 
 

@@ -11,23 +11,29 @@ from stencilgen.forms import Form
 from stencilgen.learn import IMMEDIATE, OFFSET, Variant, classes_of
 from stencilgen.reading import Items, Job, Patch
 from stencilgen.rows import aliases
-from stencilgen.source import HOLE_OFFSET, Spec, register_class
+from stencilgen.source import Spec, register_class
 from stencilgen.target import Passing, Target
 
+
 def assemble(
-    target: Target, digest: str, rows: Sequence[tuple[str, bool, list[Spec]]], basics: Sequence[Spec], jobs: dict[str, Job], items: Items,
+    target: Target,
+    digest: str,
+    rows: Sequence[tuple[str, bool, list[Spec]]],
+    basics: Sequence[Spec],
+    jobs: dict[str, Job],
+    items: Items,
     compiled_by: dict[str, object],
 ) -> Library:
     """Put everything that was learnt into one library."""
     tables = Tables(target)
     names, overloads, called = {}, [], []
+    more = {name: specs for name, _, specs in rows}
     for name, commutative, specs in rows:
         memory = next((s for s in specs if s.memory), None)
         made = [s for s in specs if s is not memory and s.name in jobs and jobs[s.name].variants is not None]
-        if not made and f"{name}#far" in jobs and jobs[f"{name}#far"].variants is not None:
-            made = [jobs[f"{name}#far"].spec]
-        if not made and HOLE_OFFSET in specs[0].text:  # an element of an array that no helper can reach: programs that need it are refused
-            continue
+        far = [s for s in more.get(f"{name}#far", ()) if jobs[s.name].variants is not None]
+        if far and (not made or all(s.fixed for s in far)):  # both must take their operands from the same registers
+            made = [s for s in made if s.fixed] or far
         assert made, f"{target.name}: no stencil for {name}"
         chosen = min(made, key=lambda s: (s.fixed, len(jobs[s.name].codes[0][jobs[s.name].plans[0].base][0])))
         if chosen.fixed:
@@ -95,15 +101,19 @@ class Tables:
             self.variants.append((self._code(variant.code), len(variant.code), *self._patches(variant.patches), start, *numbers))
         reach, step = _reach(job.variants)
         machine = max(_machine_instructions(self.target, variant.code) for variant in job.variants)
-        self.stencils.append((*self._row(spec, operands, first, any(v.early for v in job.variants)), -1, reach, step, int(spec.fixed), machine))
+        self.stencils.append(
+            (*self._row(spec, operands, first, any(v.early for v in job.variants)), -1, reach, step, int(spec.fixed), machine)
+        )
         return len(self.stencils) - 1
 
     def join_far(self, pairs: dict[int, int]) -> None:
         """Say which stencils take the place of others where displacements are long."""
-        column = COLUMNS.index("far")
+        column, early = COLUMNS.index("far"), COLUMNS.index("early")
         for near, far in pairs.items():
-            row = self.stencils[near]
-            self.stencils[near] = (*row[:column], far, *row[column + 1 :])
+            row = list(self.stencils[near])
+            row[column] = far
+            row[early] |= self.stencils[far][early]
+            self.stencils[near] = tuple(row)
 
     def _bits(self, changes: dict[int, tuple[tuple[int, int], ...]] | None) -> int:
         """Add the fields of the bits of a number; return the first, or -1."""

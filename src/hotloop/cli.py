@@ -26,7 +26,6 @@ from hotloop.inspector.subject import outputs_of, program_of
 from hotloop.ir.graph import Node
 from hotloop.stencils.library import available, library
 
-
 T = TypeVar("T")
 
 

@@ -72,8 +72,10 @@ class Report:
 
     instructions: stencils executed by a run, None where a loop's length depends on data
     machine: instructions of the machine executed by a run, where that is known and the same for all inputs
-    code, data, stack: bytes; state: bytes of data that are kept from run to run; stores, loads, moves: instructions that the allocator added
+    code, data, stack: bytes; state: bytes of data that are kept from run to run
+    stores, loads, moves: instructions that the allocator added
     seconds: time of each step of the compilation
+    executed: instructions of the machine that a run in the emulator executed; cycles: what they take, estimated
     """
 
     target: str
@@ -88,15 +90,20 @@ class Report:
     loads: int = 0
     moves: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    executed: int | None = None
+    cycles: tuple[Any, ...] = ()  # Any: hotloop.runtime.cycles.Cycles
 
     def __str__(self) -> str:
         executed = "depends on data" if self.instructions is None else f"{self.instructions:,}"
         rows = [
             ("target", self.target), ("operations", f"{self.operations:,}"), ("instructions a run", executed),
             ("machine instructions a run", "depends on data, or helpers" if self.machine is None else f"{self.machine:,}"),
-            ("code", f"{self.code:,} bytes"), ("data", f"{self.data:,} bytes"), ("state", f"{self.state:,} bytes"), ("stack", f"at most {self.stack:,} bytes"),
+            ("code", f"{self.code:,} bytes"), ("data", f"{self.data:,} bytes"), ("state", f"{self.state:,} bytes"),
+            ("stack", f"at most {self.stack:,} bytes"),
             ("spilled stores, reloads, moves", f"{self.stores:,}, {self.loads:,}, {self.moves:,}"),
         ]  # fmt: skip
+        rows += [] if self.executed is None else [("machine instructions, emulated", f"{self.executed:,}")]
+        rows += [("estimated cycles", str(cycles)) for cycles in self.cycles]
         rows += [(f"time of {name}", f"{1e3 * seconds:.3f} ms") for name, seconds in self.seconds.items()]
         rows.append(("time in all", f"{1e3 * sum(self.seconds.values()):.3f} ms"))
         return "\n".join(f"{name:32}{text}" for name, text in rows)
@@ -343,7 +350,9 @@ def _scheduled(found: _Roots, setting: Setting, clock: _Clock) -> _Schedule:
     rest = iter(scalars)
     parts = [list(islice(rest, len(part))) for part in parts]
     outputs = [(want, want.shape, part) for want, part in zip(found.wanted, parts, strict=False)]
-    steps: list[tuple[Cell, list[Node]]] = [(state.attr, part) for (state, _), part in zip(found.nexts, parts[len(found.roots) :], strict=True)]
+    steps: list[tuple[Cell, list[Node]]] = [
+        (state.attr, part) for (state, _), part in zip(found.nexts, parts[len(found.roots) :], strict=True)
+    ]
     return _Schedule(nodes, scalars, outputs, steps, [(cell, found.names[cell.id]) for cell in found.cells])
 
 

@@ -207,7 +207,7 @@ def _example(image: Image, name: str) -> str:
     inputs = [(label, s) for label, s in symbols if s.kind == "input"]
     writes = "".join(f"        /* data.{label}{'[i]' * len(s.shape)} = ...; */\n" for label, s in inputs)
     places = {s.offset: label for label, s in reversed(symbols)}
-    prints = "".join(_print(places[s.offset], s) for _, s in symbols if s.kind == "output" and math.prod(s.shape))
+    prints = "".join(_print(places[s.offset], s) for _, s in symbols if s.kind == "output" and 0 not in s.shape)
     return f"""\
 /* How {name} is called. Where there is Linux it prints what ten steps give; elsewhere it is a frame to fill. */
 #include "{name}.h"

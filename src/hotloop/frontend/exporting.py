@@ -1,4 +1,4 @@
-"""Exports of the program of a `Target`: it is compiled for the architecture that is asked for, its outputs get names, and `deploy` writes the files."""
+"""Exports of the program of a `Target`: compiled for the architecture that is asked for, with names for its outputs."""
 
 from __future__ import annotations
 
@@ -75,5 +75,3 @@ def _identifier(key: str) -> str:
 def described(paths: Sequence[Path]) -> str:
     """Return the files of an export as lines of text: size and name."""
     return "\n".join(f"{path.stat().st_size:10,} bytes  {path}" for path in paths)
-
-

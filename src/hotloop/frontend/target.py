@@ -158,9 +158,25 @@ class Target:
         for node in self._cells:
             whole(self._memory.writable(node)).view[...] = node.attr.init
 
-    def report(self) -> Report:
-        """Return what was compiled: instructions, bytes, stack, spills, seconds a pass; str() is a table."""
-        return self._program().report
+    def report(self, arch: str | None = None) -> Report:
+        """Return what was compiled: instructions, bytes, stack, spills, seconds a pass; str() is a table.
+
+        arch: the same program for another architecture, compiled and run once in the emulator (the extra `emulate`), with the
+        instructions that it executed; for "armv7em" also the cycles that they take on Cortex-M4 and M7, estimated.
+        Raises: NotCompiled, TargetError.
+        """
+        compiled = self._program()
+        if arch is None:
+            return compiled.report
+        options = replace(self.options, arch=chosen_arch(arch), load=_emulated)
+        other = compile_graph(list(self._named.values()), options)
+        other.run()
+        other.report.executed = other.program.instructions
+        if other.report.target in ("armv7em", "armv7m"):
+            from hotloop.runtime.cycles import estimate  # capstone is an extra
+
+            other.report.cycles = tuple([estimate(other.program, core) for core in ("cortex-m4", "cortex-m7")])
+        return other.report
 
     def export(
         self, folder: str | os.PathLike[str], form: str = "blob", *, name: str = "program", arch: str | None = None,

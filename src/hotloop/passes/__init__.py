@@ -58,8 +58,15 @@ def _on_scalars(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
 
 ARRAYS: tuple[tuple[str, Pass], ...] = (
     ("algebra", _on_arrays),
-    ("fuse", lambda roots, setting: fuse(roots, contract=setting.fast and setting.fma, one_lane=not setting.vector_bytes) if setting.native else roots),
+    (
+        "fuse",
+        lambda roots, setting: (
+            fuse(roots, contract=setting.fast and setting.fma, one_lane=not setting.vector_bytes) if setting.native else roots
+        ),
+    ),
 )
+
+
 def _rolled(roots: Sequence[Node], setting: Setting) -> Sequence[Node]:
     if not setting.size:
         return roots

@@ -77,7 +77,7 @@ def _moved(program: Program, data: bytearray, moves: Moves) -> Program:
 
 
 def _moved_blocks(blocks: list[tuple[int, int, int]], moves: Moves) -> list[tuple[int, int, int]]:
-    by = moves(np.array([start for start, _, _ in blocks], np.int64)) if blocks else []
+    by: Numbers = moves(np.array([start for start, _, _ in blocks], np.int64)) if blocks else np.empty(0, np.int64)
     return sorted((start + int(move), count, align) for (start, count, align), move in zip(blocks, by, strict=True))
 
 

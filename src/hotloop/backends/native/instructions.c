@@ -164,6 +164,6 @@ void put_call(State *s, int32_t at) {
     for (int k = 0; k < count; k++)
         if (where[k] == -1) put_load(s, in->use[k], stencil->fixed[k]);
     retire(s, at);
-    put(s, number, (int32_t[4]){0, 0, 1, 2}, 0, in->immediate);
+    put(s, number, (int32_t[4]){0, 0, 1, 2}, in->immediate, in->immediate);
     if (in->dst >= 0) define(s, in->dst, stencil->dst_fixed);
 }

@@ -53,10 +53,13 @@ def link(program: Program, target: str) -> Image:
             _tables(target), program.code, program.values, program.loops, program.carries, len(program.data), (meta["file"], program.spill)
         )
     except NotImplementedError:
-        lacking = sorted({name for name, number in overloads().items() if name not in library(target).names and number in set(program.code[::6])})
+        used = set(program.code[::6])
+        lacking = sorted(name for name, number in overloads().items() if number in used and name not in library(target).names)
         raise TargetError(f"{target} has no {', '.join(lacking)} yet. Use another target, or scalars in place of arrays.") from None
     except OverflowError:
-        raise TargetError(f"the program is too large for {target}: its jumps do not reach. Use hl.loop, or size=True, for a smaller one.") from None
+        raise TargetError(
+            f"the program is too large for {target}: its jumps do not reach. Use hl.loop, or size=True, for a smaller one."
+        ) from None
     room = ROOM if meta["wide"] else 0
     data = bytes(program.data) + bytes(max(data_size, 16) + room - len(program.data))
     facts = {"stencils": stencils, "stores": stores, "loads": loads, "moves": moves, "machine": None if machine < 0 else machine}

@@ -156,7 +156,7 @@ void end_loop(State *s, int32_t at) {
         compared[1] = readable(s, s->carries[info->carry].param, -1);
         compared[2] = readable(s, info->trips, compared[1]);
     }
-    land(s, put(s, s->lib->overloads[s->lib->basics[back]].registers, compared, info->counter, 0), loop->head);
+    land(s, put(s, s->lib->overloads[s->lib->basics[back]].registers, compared, back == REPEAT ? info->counter : 0, 0), loop->head);
     for (int32_t e = loop->exit_fixups; e >= 0; e = s->exits.items[e].next) land(s, s->exits.items[e].hole, s->out.count);
     s->depth--;
     /* only pins and memory are known now */
