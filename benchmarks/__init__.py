@@ -6,4 +6,4 @@ left out. The peers are the extra `[bench]`.
 
 from __future__ import annotations
 
-NAMES = ("dot", "control", "fused", "matmul_small", "arrays", "parallel", "compile", "data", "call", "import_time")
+NAMES = ("dot", "control", "fused", "matmul_small", "arrays", "parallel", "compile", "data", "call", "import_time", "targets")

@@ -23,7 +23,7 @@ from hotloop.errors import TargetError
 LEVELS = ("-Os", "-O2", "-O3")
 WITHOUT_UNIT = ("armv7m", "riscv32")
 LEFT_OUT = ("demodulation",)  # blocks of samples: no microcontroller's program
-# "-O2 by hand" of `issues show 5`: bytes without mathematics, instructions of a step, by arm-none-eabi-gcc and newlib on a Cortex-M4F
+# C by hand at -O2, by arm-none-eabi-gcc and newlib on a Cortex-M4F: bytes without mathematics, instructions of a step
 GIVEN = {
     "inverse_kinematics": (264, 12709), "arm": (1160, 1561), "ekf": (2008, 7685), "attitude": (720, 469),
     "biquad": (668, 310), "mpc": (1000, 8591), "network": (6904, 13738),
@@ -101,14 +101,14 @@ def _attempt(label: str, program: Program, target: str, build: Callable[[], targ
 
 def _exported(program: Program, target: str, level: str) -> targets_c.Measured:
     import hotloop as hl
-    from hotloop.backends.csource.source import c_source
+    from hotloop.backends.csource import c_source
+    from hotloop.compiler import one_lane_program
 
     form = targets_forms.forms(program)[-1]
     _, outputs = targets_forms.traced(program, form)
     machine = hl.Target(arch=target)
     machine.compile(outputs)
-    listing = machine.compiled.listing
-    assert listing is not None
+    listing = one_lane_program(list(machine.named.values()), machine.options)
     given = [(f"in{k}", np.asarray(x, np.float32)) for k, x in enumerate(targets_forms.groups(program, form, program.flat))]
     return targets_c.exported(c_source(listing, "program"), target, level, [f"out{k}" for k in range(len(outputs))], given)
 

@@ -13,7 +13,7 @@ import pytest
 from hotloop import parallel
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/guide.md", "docs/parallel.md")
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/guide.md", "docs/parallel.md", "docs/targets.md", "docs/deploy.md")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

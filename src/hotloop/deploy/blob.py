@@ -42,9 +42,7 @@ def _padded(size: int, align: int) -> int:
 # -- the header ---------------------------------------------------------------------------------------
 
 
-def _header(image: Image, name: str, place: Place) -> str:
-    upper = name.upper()
-    entry = f"{image.entry}u" if not place.thumb else f"({image.entry}u + 1u) /* bit 0: Thumb */"
+def _introduction(image: Image, name: str, place: Place) -> str:
     return f"""\
 /* {name}: a program made by hotloop for {image.target}.
  *
@@ -55,9 +53,16 @@ def _header(image: Image, name: str, place: Place) -> str:
  * ... = data.<output>;            read outputs
  *
  * A step allocates nothing, calls nothing outside of this program, keeps no memory but `data`, and uses at most
- * {upper}_STACK_BYTES of stack. Different {name}_data_t can be used by several threads or interrupts at once, one by only one.
+ * {name.upper()}_STACK_BYTES of stack. Different {name}_data_t can be used by several threads or interrupts at once, one by only one.
  * The processor needs {place.needs}.
- */
+ */"""
+
+
+def _header(image: Image, name: str, place: Place) -> str:
+    upper = name.upper()
+    entry = f"{image.entry}u" if not place.thumb else f"({image.entry}u + 1u) /* bit 0: Thumb */"
+    return f"""\
+{_introduction(image, name, place)}
 #ifndef {upper}_H
 #define {upper}_H
 

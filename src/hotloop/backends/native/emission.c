@@ -66,7 +66,7 @@ Hole put(State *s, int32_t number, const int32_t registers[4], int64_t displacem
     const Stencil *stencil = &lib->stencils[number];
     if (displacement > stencil->reach || displacement < 0 || displacement % stencil->step) {
         if (stencil->far >= 0) stencil = &lib->stencils[stencil->far];
-        else if (displacement < 0 || stencil->step > 1) s->failed = TOO_FAR;
+        else if (lib->variants[stencil->variant].displacement >= 0) s->failed = TOO_FAR; /* patches take any number */
     }
     const Variant *variant = variant_of(lib, stencil, registers);
     Py_ssize_t start = s->out.count;
