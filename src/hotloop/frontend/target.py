@@ -156,7 +156,7 @@ class Target:
         """Give inputs and states their initial values again."""
         self._program()
         for node in self._cells:
-            whole(self._memory.writable(node)).view[...] = node.attr.init
+            whole(self._memory.writable(node)).store(node.attr.init)
 
     def report(self, arch: str | None = None) -> Report:
         """Return what was compiled: instructions, bytes, stack, spills, seconds a pass; str() is a table.
@@ -380,10 +380,13 @@ def _remote(connection: Connection, image: Image) -> Any:  # Any: what runs, run
 def _checked(compiled: Compiled) -> Callable[[], None]:
     """Return a run that raises what went wrong in it."""
     assert compiled.fault is not None
-    code, sites = compiled.view(compiled.fault), compiled.faults or []
+    code, sites, place = compiled.view(compiled.fault), compiled.faults or [], compiled.fault
+    mirror = compiled.mirror
 
     def run() -> None:
         compiled.run()
+        if mirror is not None:
+            mirror.fetch(place.offset, place.dtype.size)
         if code:
             raise_fault(int(code), sites)
 
