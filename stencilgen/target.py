@@ -172,15 +172,17 @@ _FMA32 = "#define hl_fma_f32 __builtin_fmaf\n"
 _FMA64 = "#define hl_fma_f64 __builtin_fma\n"
 
 
-def _arm(name: str, cpu: str, *, thumb: bool, fma: str, constant: str = _MOVW, about: str) -> Target:
-    """ARM with a floating-point unit: d0-d15 hold float32 (in their lower half), float64 and int64."""
+def _arm(
+    name: str, cpu: str, *, thumb: bool, fma: str, constant: str = _MOVW, extra: tuple[str, ...] = (), about: str
+) -> Target:  # fmt: skip
+    """ARM with a floating-point unit: d0-d15 hold float32 (in their lower half), float64 and int64; extra registers are free."""
     return Target(
         name=name, triple="thumb-freestanding-eabihf" if thumb else "arm-freestanding-eabihf", cpu=cpu, flags=(),
         stencil_flags=("-mexecute-only",) if thumb else (),
         shell=Pinning(
             vectors={"f32": tuple(f"s{2 * n}" for n in range(16)), "f64": _DOUBLES, "i64": _DOUBLES},
             pinned="f64", constraint="w", integers=_LOW if thumb else ("r4", "r5", "r6", "r7", "r8", "r10", "r11"), ctx="r9",
-            free=("r8", "r10", "r11", "r12", "lr") if thumb else ("r0", "r1", "r2", "r3", "r12", "lr"), constant=constant,
+            free=("r8", "r10", "r11", "r12", "lr") if thumb else ("r0", "r1", "r2", "r3", "r12", "lr", *extra), constant=constant,
             branches=_THUMB_BRANCHES if thumb else _ARM_BRANCHES,
             enter="push {r4-r11, lr}\n vpush {d8-d15}\n sub sp, sp, #20\n mov r9, r0",
             leave="add sp, sp, #20\n vpop {d8-d15}\n pop {r4-r11, pc}", entry_stack=120, prelude=_SELECT + fma,
@@ -282,7 +284,8 @@ TARGETS = (
     _x86("x86-64-v2", "x86_64_v2", (), two_address=True),
     _x86("x86-64-v3", "x86_64_v3", ("-mno-vzeroupper",), two_address=False),
     _aarch64(),
-    _arm("armv7a", "cortex_a7", thumb=False, fma=_FMA32 + _FMA64, about="Linux on ARMv7-A with VFPv4: Raspberry Pi 2, BeagleBone"),
+    _arm("armv7a", "cortex_a7", thumb=False, fma=_FMA32 + _FMA64, extra=tuple(f"d{n}" for n in range(16, 32)),
+         about="Linux on ARMv7-A with VFPv4: Raspberry Pi 2, BeagleBone"),
     _arm("armv6", "arm1176jzf_s", thumb=False, fma="", about="Linux on ARMv6 with VFPv2: Raspberry Pi 1 and Zero",
          constant="\n ".join(["mov %0, #%c1 & 255", *[f"orr %0, %0, #(%c1 >> {n}) & 255, #{32 - n}" for n in (8, 16, 24)]])),
     _arm("armv7em", "cortex_m4+vfp4d16sp", thumb=True, fma=_FMA32, about="Cortex-M4F and M7: Thumb-2, single-precision FPU"),

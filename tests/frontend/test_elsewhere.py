@@ -114,6 +114,25 @@ def test_a_remote_program_is_read_and_written_over_its_link():
     assert there.read_value(x) == 0.5
 
 
+@pytest.mark.parametrize("ahead", [1, 8])
+def test_a_stream_gives_what_steps_give(ahead):
+    v = hl.vector.input([0.0, 0.0], name="v", dtype="float32")
+    total = hl.state(0.0, name="total", dtype="float32")
+    total.next = total + v[0] * v[1]
+    out = hl.sin(v) + total
+    rows = [[0.1 * k, 2.0 - k] for k in range(40)]
+    found = []
+    for target in (hl.Target(), hl.Target(remote=[str(runners.path("x86-64-v2"))], timeout=20)):
+        target.compile(out)
+        found.append([row.tolist() for row in target.stream(v, rows, out, ahead=ahead)])
+    assert found[0] == found[1]
+    assert len(found[0]) == 40
+    with pytest.raises(hl.ShapeError, match="has 2 elements here, but 1 were given"):
+        list(target.stream(v, [[1.0]], out))
+    with pytest.raises(hl.TypeMismatch, match="only traced values are streamed, not 3"):
+        list(target.stream(3, [[1.0]], out))
+
+
 def test_a_fault_of_a_remote_program_is_raised_here():
     x = hl.value(1, name="x")
     target = hl.Target(remote=[str(runners.path("x86-64-v2"))], timeout=20, checked=True)

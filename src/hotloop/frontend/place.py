@@ -62,6 +62,11 @@ class Place:
         """Where this place starts."""
         return self._program, self.dtype, self._offset
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where this place is in the program's data: offset and bytes."""
+        return self._offset, self._count * self.dtype.size
+
     def read(self) -> Any:  # Any: a number or nested lists of numbers
         """Return the numbers as Python's own, in nested lists of the shape."""
         if self._program is None or len(self.shape) > 1:
@@ -73,7 +78,7 @@ class Place:
     def numbers(self) -> Array:
         """Return the memory itself, or a copy of it if it does not lie in one piece, or elsewhere."""
         if self.mirror is not None:
-            self.mirror.fetch(self._offset, self._count * self.dtype.size)
+            self.mirror.fetch(*self.span)
             copied = self.view.copy()
             copied.flags.writeable = False
             return copied
@@ -112,7 +117,7 @@ class Place:
         """Store what `convert` returned."""
         self.view[...] = array
         if self.mirror is not None:
-            self.mirror.send(self._offset, self._count * self.dtype.size)
+            self.mirror.send(*self.span)
 
 
 class Scatter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -151,6 +151,26 @@ class Target:
             return
         for _ in range(n):
             self.run()
+
+    def stream(
+        self, inputs: Scalar | Array, rows: Iterable[Any], outputs: Scalar | Array, ahead: int = 1
+    ) -> Iterator[np.ndarray[Any, Any]]:  # fmt: skip  # Any: numbers for the inputs
+        """For each of `rows` write it to `inputs`, run once, and yield what `outputs` is then, as an array of its own.
+
+        Of a program elsewhere each row is one round trip over the link, and with ahead > 1 that many rows are on their way.
+        Raises: as write_value, run and read_value do.
+        """
+        given, wanted = whole(self._memory.writable(_node(inputs))), whole(self._memory.readable(_node(outputs)))
+        program = self._program()
+        if program.mirror is None or program.fault is not None:
+            for row in rows:
+                given.store(given.convert(row))
+                self.run()
+                yield wanted.numbers().copy()
+            return
+        writes = ([(given.span[0], given.convert(row).tobytes())] for row in rows)
+        for (answer,) in program.mirror.remote.stream(writes, [wanted.span], ahead=ahead):
+            yield np.frombuffer(answer, wanted.dtype.numpy).reshape(wanted.shape).copy()
 
     def reset(self) -> None:
         """Give inputs and states their initial values again."""
@@ -356,6 +376,13 @@ class Target:
             return None
         places = [slot for slot in slots if isinstance(slot, Place)]
         return joined(places, (len(places),), lambda i: called(leaves[i].node) if i >= 0 else f"a list of {len(leaves)} values")
+
+
+def _node(leaf: Scalar | Array) -> Node:
+    found = traced(leaf, "what is streamed")
+    if found is None:
+        raise TypeMismatch(f"{user_line()}: only traced values are streamed, not {leaf!r}.")
+    return found.node
 
 
 def _emulated(image: Image) -> Any:  # Any: what runs, run_many and has memory

@@ -23,6 +23,7 @@ from hotloop.passes.roll.sequence import Operations, is_leaf, operations
 LARGEST = 100_000  # operations of a scope that is looked at
 TRIED = 24  # runs that are looked at closely
 ROUNDS = 3  # loops in loops in loops
+DEEPEST = 4  # loops around a body that is rolled
 
 
 def roll(outputs: Sequence[Node], index: DType = int64) -> list[Node]:
@@ -40,6 +41,7 @@ class _Roller:
     def __init__(self, index: DType) -> None:
         self.index = index
         self.prices = Prices()
+        self.depth = 0  # of the loop whose body is rolled
 
     def scope(self, outputs: list[Node], bound: Sequence[Node]) -> list[Node]:
         """Roll what one scope computes, and then the bodies of its loops. bound: the params of its own loop."""
@@ -97,10 +99,14 @@ class _Roller:
         return [renew_leaf(output, fresh) if output.args else output for output in outputs]
 
     def _loop(self, loop: Node) -> Node:
-        """Return a loop with its body rolled."""
+        """Return a loop with its body rolled, unless it is deep inside: what a loop brings with it could roll without end."""
+        if self.depth == DEEPEST:
+            return loop
         body: Body = loop.attr
         before = ends(body)
+        self.depth += 1
         after = self.scope(before, variables(body))
+        self.depth -= 1
         if all(new is old for new, old in zip(after, before, strict=True)):
             return loop
         condition = after.pop() if body.condition is not None else None
