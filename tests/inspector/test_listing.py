@@ -74,3 +74,15 @@ def test_the_reference_has_neither_program_nor_code() -> None:
     compiled = compile_graph([nested().node], Options(arch="reference"))
     assert "reference" in program_text(compiled)
     assert "reference" in code_text(compiled.image)
+
+
+@pytest.mark.parametrize(
+    ("arch", "word"),
+    [("aarch64", "fmul"), ("armv7a", "vmul.f32"), ("armv6", "vmul.f32"), ("armv7em", "vmul.f32"), ("riscv64", "fmul.s"), ("riscv32f", "fmul.s"),
+     ("armv7m", "push.w"), ("riscv32", "jalr")],
+)  # fmt: skip
+def test_code_for_another_machine_is_shown_in_its_assembly(arch, word):
+    pytest.importorskip("capstone")
+    target = hl.Target(arch)
+    target.compile(hl.value(2.0) * hl.value(3.0))
+    assert word in code_text(target.compiled.image)

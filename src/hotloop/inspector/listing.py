@@ -79,6 +79,16 @@ def memory_text(compiled: Compiled) -> str:
     return "\n".join(f"{offset:8}  {kind:9} {dtype:16} {name}" for kind, name, dtype, offset in rows)
 
 
+# What capstone calls the code of a target, and its modes; all others are x86-64.
+ASSEMBLY = {
+    "aarch64": ("CS_ARCH_ARM64", "CS_MODE_ARM"), "armv7a": ("CS_ARCH_ARM", "CS_MODE_ARM"), "armv6": ("CS_ARCH_ARM", "CS_MODE_ARM"),
+    "armv7em": ("CS_ARCH_ARM", "CS_MODE_THUMB", "CS_MODE_MCLASS"), "armv7m": ("CS_ARCH_ARM", "CS_MODE_THUMB", "CS_MODE_MCLASS"),
+    "riscv64": ("CS_ARCH_RISCV", "CS_MODE_RISCV64", "CS_MODE_RISCVC"),
+    "riscv32": ("CS_ARCH_RISCV", "CS_MODE_RISCV32", "CS_MODE_RISCVC"),
+    "riscv32f": ("CS_ARCH_RISCV", "CS_MODE_RISCV32", "CS_MODE_RISCVC"),
+}  # fmt: skip
+
+
 def code_text(image: Image | None) -> str:
     """Return the machine code as assembly, an instruction a line; without capstone as hexadecimal bytes."""
     if image is None:
@@ -87,7 +97,8 @@ def code_text(image: Image | None) -> str:
         import capstone
     except ImportError:
         return "(disassembly needs capstone: pip install 'hotloop[inspect]')\n" + _hexadecimal(image.code)
-    machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    arch, *modes = ASSEMBLY.get(image.target, ("CS_ARCH_X86", "CS_MODE_64"))
+    machine = capstone.Cs(getattr(capstone, arch), sum(getattr(capstone, mode) for mode in modes))
     machine.skipdata = True
     lines = [f"{at:6x}  {data.hex():24} {name} {rest}".rstrip() for at, data, name, rest in _decoded(machine, image.code)]
     return "\n".join(lines)
