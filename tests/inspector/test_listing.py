@@ -78,8 +78,8 @@ def test_the_reference_has_neither_program_nor_code() -> None:
 
 @pytest.mark.parametrize(
     ("arch", "word"),
-    [("aarch64", "fmul"), ("armv7a", "vmul.f32"), ("armv6", "vmul.f32"), ("armv7em", "vmul.f32"), ("riscv64", "fmul.s"), ("riscv32f", "fmul.s"),
-     ("armv7m", "push.w"), ("riscv32", "jalr")],
+    [("aarch64", "fmul"), ("armv7a", "vmul.f32"), ("armv6", "vmul.f32"), ("armv7em", "vmul.f32"), ("armv7m", "push.w"),
+     ("riscv64", "fmul.s"), ("riscv32f", "fmul.s"), ("riscv32", "jalr")],
 )  # fmt: skip
 def test_code_for_another_machine_is_shown_in_its_assembly(arch, word):
     pytest.importorskip("capstone")
