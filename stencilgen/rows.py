@@ -63,8 +63,7 @@ def _of_shell(target: Target, rows: list[tuple[str, bool, list[Spec]]]) -> list[
             far = _reaching(target, plain[0])[1]
             found[-1] = name, commutative, [replace(plain[0], long=True), *plain[1:]]
             found.append((far.name, commutative, [far, replace(far, name=f"{far.name}#helper", fixed=True)]))
-    known = {name for name, _, _ in found}
-    return [(name, commutative, specs) for name, commutative, specs in found if name.count("#far") < 2 and name in known]
+    return found
 
 
 def _wide_forms(target: Target, wide: Wide, commutative: bool) -> list[Spec]:
