@@ -377,8 +377,8 @@ def _native(
         return found
 
     program, image = linked()
-    loops = any(node.op in (LOOP, KERNEL) for node in schedule.nodes)
-    if max(16, program.instructions // 16) < image.facts["stores"] < REORDERED and not loops:
+    spilling = max(16, program.instructions // 16) < image.facts["stores"] < REORDERED
+    if spilling and not any(node.op in (LOOP, KERNEL) for node in schedule.nodes):
         # The user's order keeps too many values alive: try each operation right before its first user.
         other, other_image = linked([node for node in postorder(schedule.scalars) if node.op not in (INPUT, STATE, CONST)])
         if _spills(other_image) < _spills(image):

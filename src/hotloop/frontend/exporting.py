@@ -33,37 +33,28 @@ def export_program(
     outputs = list(dict.fromkeys(named.values()))
     compiled = compile_graph(outputs, replace(options, load=Unplaced))
     assert compiled.image is not None
-    image = replace(compiled.image, symbols=_with_names(compiled, named))
+    names = [(node, _identifier(key)) for key, node in named.items()]
+    image = replace(compiled.image, symbols=_with_names(compiled, names))
 
     def sources(title: str) -> Mapping[str, str]:
         from hotloop.backends.csource import c_source
 
         program = one_lane_program(outputs, options)
-        for node, symbol in program.places.items():
-            _rename(program.symbols, symbol, _name_of(named, node))
+        given = {id(program.places[node.id]): label for node, label in reversed(names) if label}
+        program.symbols[:] = [replace(s, name=given.get(id(s), s.name)) if s.kind == "output" else s for s in program.symbols]
         return c_source(program, title, fast=options.fast)
 
     return export(image, folder, form, name, board=board, rate=rate, sources=sources)
 
 
-def _with_names(compiled: Compiled, named: Mapping[str, Node]) -> tuple[Symbol, ...]:
+def _with_names(compiled: Compiled, names: Sequence[tuple[Node, str]]) -> tuple[Symbol, ...]:
     """Return the symbols, of which outputs have their names; an output that is an input, a state or a constant has one more."""
-    symbols = list(compiled.symbols)
     outputs: list[Symbol] = []
-    for key, node in named.items():
+    for node, label in names:
         symbol = compiled.symbol(node)
         assert symbol is not None
-        outputs.append(replace(symbol, kind="output", name=_identifier(key)))
-    return (*[symbol for symbol in symbols if symbol.kind != "output"], *outputs)
-
-
-def _rename(symbols: list[Symbol], symbol: Symbol, name: str) -> None:
-    if symbol.kind == "output" and name and symbol in symbols:
-        symbols[symbols.index(symbol)] = replace(symbol, name=name)
-
-
-def _name_of(named: Mapping[str, Node], node: int) -> str:
-    return next((_identifier(key) for key, found in named.items() if found.id == node), "")
+        outputs.append(replace(symbol, kind="output", name=label))
+    return (*[symbol for symbol in compiled.symbols if symbol.kind != "output"], *outputs)
 
 
 def _identifier(key: str) -> str:

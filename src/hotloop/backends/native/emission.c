@@ -31,8 +31,7 @@ void fill(State *s, int32_t form, int64_t position, int64_t number) {
         int64_t limit = (int64_t)1 << (how->bits - 1);
         if (number < -limit || number >= limit) s->failed = TOO_FAR;
     }
-    for (int i = 0; i < 32; i++)
-        if (bits >> i & 1) flips ^= (uint32_t)how->masks[i];
+    for (; bits; bits &= bits - 1) flips ^= (uint32_t)how->masks[__builtin_ctz(bits)];
     for (int i = 0; i < how->size; i++) s->out.items[position + i] ^= (uint8_t)(flips >> (8 * i));
 }
 
@@ -46,8 +45,7 @@ static void flip(const Library *lib, uint8_t *at, int32_t field) {
 }
 
 static void flip_bits(const Library *lib, uint8_t *at, int32_t field, uint32_t number) {
-    for (int bit = 0; bit < 32; bit++)
-        if (number >> bit & 1) flip(lib, at, field + bit);
+    for (; number; number &= number - 1) flip(lib, at, field + __builtin_ctz(number));
 }
 
 static const Variant *variant_of(const Library *lib, const Stencil *stencil, const int32_t registers[4]) {
@@ -89,7 +87,8 @@ Hole put(State *s, int32_t number, const int32_t registers[4], int64_t displacem
     }
     s->stencils_put++;
     if (s->weight >= 0) s->executed += s->weight;
-    if (stencil->calls || !stencil->machine) s->machine = stencil->calls || variant->length ? -1 : s->machine;
+    int known = !stencil->calls && (stencil->machine || !variant->length); /* of helpers nobody knows how many they execute */
+    if (!known) s->machine = -1;
     else if (s->machine >= 0 && s->weight >= 0) s->machine += s->weight * stencil->machine;
     return target;
 }
