@@ -20,7 +20,7 @@ from stencilgen import elf, passing, pinning
 from stencilgen.learn import Choice, plans
 from stencilgen.reading import Items, Job, learn_job, read_codes, usual_stack
 from stencilgen.rows import basic_specs, row_specs, wide_specs
-from stencilgen.source import HOLE_OFFSET, Spec, is_wide
+from stencilgen.source import HOLE_OFFSET, Spec, declaration, helper, is_wide
 from stencilgen.tables import assemble
 from stencilgen.target import FLAGS, TARGETS, Passing, Target
 
@@ -146,7 +146,7 @@ def _text_of(spec: Spec) -> str:
 
 def _chunks(target: Target, jobs: list[Job], helpers: dict[str, Spec]) -> list[str]:
     shell = _shell(target)
-    declarations = "".join(shell.declaration(target, _helper_name(s), s) for s in helpers.values())
+    declarations = "".join(declaration(shell.called(target, s), _helper_name(s), s) for s in helpers.values())
     head = shell.prelude(target) + declarations
     chunks = [[head] for _ in range(CHUNKS)]
     for number, job in enumerate(jobs):
@@ -174,9 +174,9 @@ def _lane_bits(spec: Spec) -> int:
 
 
 def _helper_text(target: Target, lanes: int, helpers: list[Spec]) -> str:
+    bodies = "".join(helper(_shell(target).called(target, s), _helper_name(s), s) for s in helpers)
     if not isinstance(target.shell, Passing):
-        return f"#define HL_LANES {lanes}\n{pinning.prelude(target)}" + "".join(pinning.helper(target, _helper_name(s), s) for s in helpers)
-    bodies = "".join(passing.helper(target, _helper_name(s), s) for s in helpers)
+        return f"#define HL_LANES {lanes}\n{pinning.prelude(target)}{bodies}"
     head = f"#define HL_LANES {lanes}\n"
     if lanes > 1:
         return f'{head}#include "elementary.h"\n{passing.prelude(target)}{bodies}'

@@ -131,21 +131,6 @@ def _body(target: Target, spec: Spec, registers: dict[int, int]) -> tuple[dict[s
     return {f"i{result}": widened}, f"{opaque}{C_TYPES[spec.dst]} r = {text};"
 
 
-def helper(target: Target, name: str, spec: Spec) -> str:
-    """Return the C function that stencils with fixed registers call."""
-    letters = ["x", "y", "z"][: len(spec.sources)]
-    parameters = ", ".join(f"{C_TYPES[s]} {letter}" for s, letter in zip(spec.sources, letters, strict=True))
-    body = spec.text.format(**{letter: letter for letter in letters}, t=spec.sources[-1])
-    head = f"{C_TYPES[spec.dst or 'i32']} {name}({parameters})"
-    return f"{declaration(target, name, spec)}{_called(target, spec)} {head} {{ return {body}; }}\n"
-
-
-def declaration(target: Target, name: str, spec: Spec) -> str:
-    """Return the declaration of a helper."""
-    parameters = ", ".join(C_TYPES[s] for s in spec.sources)
-    return f"{_called(target, spec)} {C_TYPES[spec.dst or 'i32']} {name}({parameters});\n"
-
-
-def _called(target: Target, spec: Spec) -> str:
+def called(target: Target, spec: Spec) -> str:
     """Return the attributes of a helper. On lanes it is a plain C function, which keeps no vector register."""
-    return "__attribute__((noinline))" if spec.wide else f"__attribute__(({shell_of(target).convention}, noinline))"
+    return "__attribute__((noinline)) " if spec.wide else f"__attribute__(({shell_of(target).convention}, noinline)) "

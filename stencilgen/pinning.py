@@ -12,11 +12,8 @@ from collections.abc import Sequence
 from stencilgen.source import C_TYPES, HOLE_IMMEDIATE, HOLE_OFFSET, MEMORY_TYPES, Spec, is_wide
 from stencilgen.target import Pinning, Target
 
-NEAR, FAR, NUMBER = (
-    704,
-    0x5A5A5A5A,
-    0x3C3C3C3C,
-)  # what other displacements and numbers are measured against: with a bit flipped they are no special cases
+# What other displacements and numbers are measured against: with a bit flipped they are no special cases.
+NEAR, FAR, NUMBER = 704, 0x5A5A5A5A, 0x3C3C3C3C
 
 PRELUDE = """#include "elementary.h"
 #include "scalar.h"
@@ -49,11 +46,9 @@ def function(target: Target, symbol: str, spec: Spec, registers: dict[int, int],
     frame = _Frame(target, spec, registers)
     place = f"HL_FAR({offset or FAR})" if spec.far else str(offset or NEAR)
     if spec.assembly:
-        asm = _escaped(getattr(shell, spec.assembly))
-        body = f'__asm__ volatile("{asm}");'
+        body = f'__asm__ volatile("{_escaped(getattr(shell, spec.assembly))}");'
     else:
-        text = frame.statements().replace(HOLE_OFFSET, f"(long){place}").replace(HOLE_IMMEDIATE, f"HL_FAR({immediate})")
-        body = text
+        body = frame.statements().replace(HOLE_OFFSET, f"(long){place}").replace(HOLE_IMMEDIATE, f"HL_FAR({immediate})")
     first, second = (f".4byte {mark:#x}" for mark in shell.marks)
     jump, operands = "", list(frame.kept)
     if spec.branch:
@@ -196,18 +191,9 @@ class _Frame:
         return f"int32_t condition = {text};"
 
 
-def helper(target: Target, name: str, spec: Spec) -> str:
-    """Return the C function that stencils with fixed registers call."""
-    letters = ["x", "y", "z"][: len(spec.sources)]
-    parameters = ", ".join(f"{C_TYPES[s]} {letter}" for s, letter in zip(spec.sources, letters, strict=True))
-    body = spec.text.format(**{letter: letter for letter in letters}, t=spec.sources[-1])
-    return f"{declaration(target, name, spec)}{C_TYPES[spec.dst or 'i32']} {name}({parameters}) {{ return {body}; }}\n"
-
-
-def declaration(_: Target, name: str, spec: Spec) -> str:
-    """Return the declaration of a helper."""
-    parameters = ", ".join(C_TYPES[s] for s in spec.sources)
-    return f"{C_TYPES[spec.dst or 'i32']} {name}({parameters});\n"
+def called(_: Target, __: Spec) -> str:
+    """Return the attributes of a helper: it is a plain C function."""
+    return ""
 
 
 def between(target: Target, code: bytes) -> tuple[int, int] | None:

@@ -67,3 +67,18 @@ class Spec:
             return []
         found = [] if self.dst is None or self.tied else [(0, self.dst)]
         return found + [(i + 1, short) for i, short in enumerate(self.sources)]
+
+
+def helper(attributes: str, name: str, spec: Spec) -> str:
+    """Return the C function that stencils with fixed registers call."""
+    letters = ["x", "y", "z"][: len(spec.sources)]
+    parameters = ", ".join(f"{C_TYPES[s]} {letter}" for s, letter in zip(spec.sources, letters, strict=True))
+    body = spec.text.format(**{letter: letter for letter in letters}, t=spec.sources[-1])
+    head = f"{attributes}{C_TYPES[spec.dst or 'i32']} {name}({parameters})"
+    return f"{declaration(attributes, name, spec)}{head} {{ return {body}; }}\n"
+
+
+def declaration(attributes: str, name: str, spec: Spec) -> str:
+    """Return the declaration of a helper."""
+    parameters = ", ".join(C_TYPES[s] for s in spec.sources)
+    return f"{attributes}{C_TYPES[spec.dst or 'i32']} {name}({parameters});\n"

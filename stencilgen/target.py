@@ -48,8 +48,7 @@ class Target:
     and one more integer follow, for moves.
     vector_classes and integer_classes group register numbers that are encoded alike.
     saved_vectors and saved_integers survive a call of a helper: none of 0, 1 and 2, which are its operands.
-    kept_integers belong to the caller of a
-    program, so a program that uses one of them, or calls a helper, begins with `enter`.
+    kept_integers belong to the caller of a program, so a program that uses one of them, or calls a helper, begins with `enter`.
     in_integers: short types of the values in integer registers. index: the short type of array indices.
     helper_flags: more of them for helpers, which must run wherever they are loaded; helper_cpu: in place of cpu.
     stencil_flags: more of them for stencils, whose constants must not lie behind them.
